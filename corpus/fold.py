@@ -1,0 +1,354 @@
+"""SQL into text over references, and back. `unfold(fold(sql))` is the same query; what is not covered raises FoldError."""
+
+import re
+from collections.abc import Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.sqlite import SQLite
+
+from corpus.contents import normalise
+from corpus.errors import FoldError, UnfoldError
+from corpus.joins import connect
+from corpus.linking import Value, name_words
+from corpus.references import ANY, EOS, Binding
+
+_REFERENCE = re.compile(r"<([tcv])(\d+)>")
+_LIKE_VALUE = re.compile(r"(<%>)?\s*<v(\d+)>\s*(<%>)?")
+_PLACEHOLDER = re.compile(r"__([tcv])(\d+)(?:_([01])([01]))?$")
+_TOKENS = re.compile(r"'(?:[^']|'')*'|__\w+|\w+(?:\.\d+)?|<>|<=|>=|!=|\|\||[^\w\s]")
+_RESERVED = frozenset(SQLite.Tokenizer.KEYWORDS)
+_AGGREGATES_ALIAS = "abcdefgh"
+
+
+def parse(sql: str) -> exp.Query:
+    """One SELECT or set operation. Raises FoldError."""
+    try:
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
+    except sqlglot.errors.SqlglotError as error:
+        raise FoldError(f"not parsed: {error}") from error
+    if not isinstance(tree, exp.Query):
+        raise FoldError(f"expected a SELECT, found {type(tree).__name__}")
+    return tree
+
+
+# ---- SQL to references ----
+
+
+def fold(sql: str, binding: Binding) -> str:
+    """SQL as text over the references of `binding`, ending in <eos>. Raises FoldError."""
+    tree = parse(sql).copy()
+    if tree.find(exp.CTE, exp.Window, exp.Subquery) and any(
+        isinstance(s.parent, (exp.From, exp.Join, exp.With)) for s in tree.find_all(exp.Subquery, exp.CTE)
+    ):
+        raise FoldError("derived tables and WITH are not covered")
+    for select in list(tree.find_all(exp.Select)):
+        _inline_aliases(select)
+    scopes = {id(select): _tables_of(select) for select in tree.find_all(exp.Select)}
+    used: dict[int, set[str]] = {key: set() for key in scopes}
+    columns: list[tuple[exp.Column, str, str, str | None, int]] = []
+    for column in list(tree.find_all(exp.Column)):
+        if isinstance(column.this, exp.Star):
+            continue
+        found = _resolve(column, scopes, binding)
+        if found is None:  # SQLite reads a double-quoted name that names nothing as a string
+            column.replace(exp.Literal.string(column.name))
+        else:
+            columns.append((column, *found))
+    for column, table, name, alias, owner in columns:
+        if column.find_ancestor(exp.Join) is None:
+            used[owner].add(table)
+        reference = binding.column_reference(table, name)
+        if reference is None:
+            raise FoldError(f"{table}.{name} is not in the prompt")
+        column.replace(exp.column(_placeholder(reference), table=alias))
+    for literal in list(tree.find_all(exp.Literal)):
+        _fold_literal(literal, binding)
+    for select in list(tree.find_all(exp.Select)):
+        _fold_from(select, scopes[id(select)], used[id(select)], binding)
+    return _spell(tree.sql(dialect="sqlite")) + EOS
+
+
+def _inline_aliases(select: exp.Select) -> None:
+    aliases = {}
+    for projection in list(select.expressions):
+        if isinstance(projection, exp.Alias):
+            aliases[projection.alias.casefold()] = projection.this.copy()
+            projection.replace(projection.this)
+    if not aliases:
+        return
+    for part in ("order", "having", "group"):
+        clause = select.args.get(part)
+        for column in list(clause.find_all(exp.Column)) if clause else []:
+            if not column.table and column.name.casefold() in aliases:
+                column.replace(aliases[column.name.casefold()].copy())
+
+
+def _tables_of(select: exp.Select) -> list[tuple[str, str]]:
+    """(alias or name, table) of each source, in order."""
+    sources = []
+    from_ = select.args.get("from_") or select.args.get("from")
+    nodes = [from_.this] if from_ else []
+    nodes += [join.this for join in select.args.get("joins") or []]
+    for node in nodes:
+        if not isinstance(node, exp.Table):
+            raise FoldError("only tables are covered in FROM")
+        sources.append((node.alias_or_name.casefold(), node.name))
+    return sources
+
+
+def _enclosing(node: exp.Expression) -> Iterator[exp.Select]:
+    here = node.find_ancestor(exp.Select)
+    while here is not None:
+        yield here
+        here = here.find_ancestor(exp.Select)
+
+
+def _resolve(column: exp.Column, scopes: dict[int, list[tuple[str, str]]], binding: Binding) -> tuple[str, str, str | None, int] | None:
+    schema = binding.schema
+    for select in _enclosing(column):
+        sources = scopes[id(select)]
+        for alias, table in sources:
+            if column.table and column.table.casefold() != alias:
+                continue
+            found = schema.column(table, column.name)
+            if found is not None:
+                twice = sum(t.casefold() == table.casefold() for _, t in sources) > 1
+                shown = _AGGREGATES_ALIAS[[a for a, _ in sources].index(alias)] if twice else None
+                return table, found.name, shown, id(select)
+    if column.this.args.get("quoted") and not column.table:
+        return None
+    raise FoldError(f"column {column.sql()} is of no table of its query")
+
+
+def _fold_literal(literal: exp.Literal, binding: Binding) -> None:
+    text = literal.this
+    if isinstance(literal.parent, (exp.Limit, exp.Offset)) and text == "1":
+        return
+    function = literal.parent if isinstance(literal.parent, (exp.Func, exp.Anonymous)) else None
+    if function is not None and not isinstance(function, (exp.In, exp.Sum, exp.Count)):
+        return
+    core, head, tail = text, "", ""
+    if isinstance(literal.parent, exp.Like) and literal.is_string:
+        core = text.strip("%")
+        head, tail = str(int(text.startswith("%"))), str(int(text.endswith("%") and len(text) > 1))
+    for i, value in enumerate(binding.values):
+        if _stands_for(value, core, literal):
+            literal.replace(exp.column(f"__v{i}_{head}{tail}" if head else f"__v{i}"))
+            return
+
+
+def _stands_for(value: Value, text: str, literal: exp.Literal) -> bool:
+    if value.month is not None and value.month == text:
+        return True
+    if value.number is not None:
+        try:
+            return float(value.number) == float(text) and (not literal.is_string or value.number == text)
+        except ValueError:
+            return False
+    return normalise(value.text) == normalise(text) or any(normalise(v) == normalise(text) for v in value.places.values())
+
+
+def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str], binding: Binding) -> None:
+    tables = [table for _, table in sources]
+    if len({t.casefold() for t in tables}) < len(tables) or any(
+        j.side or j.kind in {"CROSS"} for j in select.args.get("joins") or []
+    ):
+        _fold_sources(select, sources, binding)
+        return
+    joins = select.args.get("joins") or []
+    whole = connect(binding.schema, tables)
+    if whole is None or len(whole[0]) != len(tables) or not _same_conditions(joins, whole[1], binding):
+        if joins:
+            _fold_sources(select, sources, binding)
+            return
+    bare = {c for c in (used or set())}
+    inferred = connect(binding.schema, bare) if bare else None
+    select.set("joins", [])
+    if inferred is not None and {t.casefold() for t in inferred[0]} == {t.casefold() for t in tables}:
+        select.set("from_", None)
+        return
+    ordered = [t for t in binding.tables if t.casefold() in {x.casefold() for x in tables}]
+    references = [_need(binding.table_reference(t), t) for t in ordered]
+    if len(references) != len(tables):
+        raise FoldError("a table of FROM is not in the prompt")
+    select.set("from_", exp.From(this=exp.to_table(_placeholder(references[0]))))
+    select.set("joins", [exp.Join(this=exp.to_table(_placeholder(r))) for r in references[1:]])
+
+
+def _fold_sources(select: exp.Select, sources: list[tuple[str, str]], binding: Binding) -> None:
+    tables = [t.casefold() for _, t in sources]
+    from_ = select.args["from_"]
+    for i, (holder, (_, table)) in enumerate(zip([from_, *(select.args.get("joins") or [])], sources, strict=True)):
+        node = exp.to_table(_placeholder(_need(binding.table_reference(table), table)))
+        if tables.count(table.casefold()) > 1:
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(_AGGREGATES_ALIAS[i])))
+        holder.set("this", node)
+
+
+def _same_conditions(joins: list[exp.Join], keys: list, binding: Binding) -> bool:
+    wanted = {
+        frozenset((binding.column_reference(k.table, k.column), binding.column_reference(k.ref_table, k.ref_column))) for k in keys
+    }
+    found = set()
+    for join in joins:
+        for part in join.args["on"].flatten() if isinstance(join.args.get("on"), exp.And) else [join.args.get("on")]:
+            if not isinstance(part, exp.EQ) or not isinstance(part.this, exp.Column) or not isinstance(part.expression, exp.Column):
+                return False
+            found.add(frozenset(_reference(c.name) for c in (part.this, part.expression)))
+    return found == wanted
+
+
+def _need(reference: str | None, name: str) -> str:
+    if reference is None:
+        raise FoldError(f"{name} is not in the prompt")
+    return reference
+
+
+def _placeholder(reference: str) -> str:
+    return "__" + reference[1:-1]
+
+
+def _reference(placeholder: str) -> str:
+    return f"<{placeholder[2:]}>"
+
+
+def _spell(sql: str) -> str:
+    """One spelling: lower-case words, a space before each, none around references."""
+    parts = []
+    for token in _TOKENS.findall(sql):
+        match = _PLACEHOLDER.match(token)
+        if match:
+            kind, number, head, tail = match.groups()
+            core = f"<{kind}{number}>"
+            parts.append(f"{ANY if head == '1' else ''}{core}{ANY if tail == '1' else ''}" if head else core)
+        else:
+            parts.append(" " + (token if token.startswith("'") else token.lower()))
+    return "".join(parts)
+
+
+# ---- references to SQL ----
+
+
+def unfold(text: str, binding: Binding) -> str:
+    """SQL that `text` (a model's target) stands for. Raises UnfoldError where there is none."""
+    text = text.split(EOS)[0]
+    likes = _LIKE_VALUE.sub(lambda m: f" __v{m[2]}" + (f"_{int(bool(m[1]))}{int(bool(m[3]))} " if m[1] or m[3] else " "), text)
+    spelled = _REFERENCE.sub(lambda m: f" __{m[1]}{m[2]} ", likes)
+    try:
+        tree = sqlglot.parse_one(spelled, dialect="sqlite")
+    except sqlglot.errors.SqlglotError as error:
+        raise UnfoldError("the model's answer is no SQL") from error
+    if not isinstance(tree, exp.Query):
+        raise UnfoldError("the model's answer is no SELECT")
+    selects = list(tree.find_all(exp.Select))
+    for select in selects:
+        _unfold_from(select, binding)
+    for column in list(tree.find_all(exp.Column)):
+        _unfold_column(column, binding)
+    for table in list(tree.find_all(exp.Table)):
+        if (match := _PLACEHOLDER.match(table.name)) and match[1] == "t":
+            table.set("this", _identifier(_at(binding.tables, match[2])))
+    for node in list(tree.find_all(exp.Column)):
+        if (match := _PLACEHOLDER.match(node.name)) and match[1] == "v":
+            node.replace(_literal(node, _at(binding.values, match[2]), match))
+    sql = tree.sql(dialect="sqlite")
+    if "__" in sql and re.search(r"\b__[tcv]\d", sql):
+        raise UnfoldError("a reference stands where none can")
+    return sql
+
+
+def _own(select: exp.Select, kind: type) -> Iterator[exp.Expression]:
+    return (node for node in select.find_all(kind) if node.find_ancestor(exp.Select) is select)
+
+
+def _unfold_from(select: exp.Select, binding: Binding) -> None:
+    joins = select.args.get("joins") or []
+    from_ = select.args.get("from_")
+    if from_ is None:
+        tables = []
+        for column in _own(select, exp.Column):
+            if (match := _PLACEHOLDER.match(column.name)) and match[1] == "c":
+                tables.append(_at(binding.columns, match[2])[0])
+        if not tables:
+            raise UnfoldError("neither FROM nor a column says which table is meant")
+    elif any(join.args.get("on") or join.side or join.args.get("using") for join in joins) or from_.this.alias:
+        return
+    else:
+        tables = []
+        for node in [from_.this, *(join.this for join in joins)]:
+            match = _PLACEHOLDER.match(node.name)
+            if not match or match[1] != "t":
+                raise UnfoldError("FROM names no table")
+            tables.append(_at(binding.tables, match[2]))
+    found = connect(binding.schema, tables)
+    if found is None:
+        raise UnfoldError(f"no keys join {', '.join(sorted(set(tables)))}")
+    names, keys = found
+    select.set("from_", exp.From(this=exp.Table(this=_identifier(names[0]))))
+    select.set("joins", [])
+    for name, key in zip(names[1:], keys, strict=True):
+        on = exp.EQ(
+            this=exp.Column(this=_identifier(key.column), table=_identifier(key.table)),
+            expression=exp.Column(this=_identifier(key.ref_column), table=_identifier(key.ref_table)),
+        )
+        select.append("joins", exp.Join(this=exp.Table(this=_identifier(name)), on=on))
+
+
+def _unfold_column(column: exp.Column, binding: Binding) -> None:
+    match = _PLACEHOLDER.match(column.name)
+    if not match:
+        return
+    if match[1] == "c":
+        table, name = _at(binding.columns, match[2])
+        select = column.find_ancestor(exp.Select)
+        alone = select is not None and not select.args.get("joins") and select.find_ancestor(exp.Select) is None
+        column.set("this", _identifier(name))
+        column.meta["place"] = (table, name)
+        if not column.table and not alone:
+            column.set("table", _identifier(table))
+    elif match[1] == "t":
+        raise UnfoldError("a table stands where a column should")
+
+
+def _literal(node: exp.Column, value: Value, match: re.Match[str]) -> exp.Expression:
+    parent = node.parent
+    others = [c for c in parent.find_all(exp.Column) if c is not node] if isinstance(parent, exp.Predicate) else []
+    if isinstance(parent, (exp.Paren, exp.Neg)) and parent.parent is not None:
+        others = [c for c in parent.parent.find_all(exp.Column) if "place" in c.meta]
+    place = next((c.meta["place"] for c in others if "place" in c.meta), None)
+    in_time = isinstance(parent, exp.Predicate) and parent.find(exp.TimeToStr, exp.Substring, exp.Anonymous) is not None
+    text = value.places.get(place, value.text) if place else value.text
+    if value.month and in_time:
+        return exp.Literal.string(value.month)
+    if match[3]:
+        return exp.Literal.string(("%" if match[3] == "1" else "") + text + ("%" if match[4] == "1" else ""))
+    if value.number is not None and not in_time and place not in value.places:
+        return exp.Literal.number(text)
+    return exp.Literal.string(text)
+
+
+def _at(items: tuple, number: str):
+    if int(number) >= len(items):
+        raise UnfoldError("a reference that the prompt does not define")
+    return items[int(number)]
+
+
+def _identifier(name: str) -> exp.Identifier:
+    simple = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
+    return exp.to_identifier(name, quoted=not simple or name.upper() in _RESERVED)
+
+
+def verbal(folded: str, binding: Binding) -> str:
+    """Text over references with the names in place of the numbers: what the model puts back into words."""
+
+    def name(match: re.Match[str]) -> str:
+        kind, number = match[1], int(match[2])
+        if kind == "t":
+            return " " + " ".join(name_words(binding.tables[number]))
+        if kind == "c":
+            table, column = binding.columns[number]
+            return " " + " ".join((*name_words(table), *name_words(column)))
+        return " " + normalise(binding.values[number].text)
+
+    return _REFERENCE.sub(name, folded.replace(EOS, "").replace(ANY, " %"))

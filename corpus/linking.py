@@ -1,0 +1,204 @@
+"""Which words of a question name tables and columns, and which are values: by stems, contents and shape of the word."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import snowballstemmer
+
+from corpus.contents import Contents
+from corpus.schema import Schema
+
+_STEMMER = snowballstemmer.stemmer("english")
+_WORD = re.compile(r"\d{4}-\d{2}-\d{2}|\d[\d,]*\.?\d+|\w+(?:['’\-.&]\w+)*|[^\w\s]")
+_QUOTED = re.compile(r"\"([^\"]+)\"|(?<!\w)'([^']+)'(?!\w)|“([^”]+)”|‘([^’]+)’")
+_MONTHS = {
+    name: f"{i:02d}"
+    for i, names in enumerate(
+        "january jan|february feb|march mar|april apr|may|june jun|july jul|august aug|september sep sept|"
+        "october oct|november nov|december dec".split("|"), start=1)
+    for name in names.split()
+}
+_NUMBERS = {w: str(i) for i, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}
+_STOP = frozenset(
+    "a an the of in on at to for from by with and or not is are was were be been do does did have has had what which who "
+    "whom whose when where how many much show list give find tell me return all each every any some that this these those "
+    "there their its it than more less most least number count total average name names id ids as per please can i we you "
+    "no yes name's s between over under above below after before least up down one per out".split()
+)
+_LONGEST_VALUE = 7
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    return _STEMMER.stemWord(word.casefold())
+
+
+@lru_cache(maxsize=100_000)
+def name_words(name: str) -> tuple[str, ...]:
+    """An identifier in lower-case words: `Song_releaseYear` is song, release, year."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]|_", " ", name)
+    return tuple(spaced.casefold().split()) or (name.casefold(),)
+
+
+@dataclass
+class Value:
+    """A span of the question that may be a literal. `places` are the columns that hold it, with its spelling there."""
+
+    text: str
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
+    month: str | None = None
+
+    @property
+    def number(self) -> str | None:
+        return self.text if re.fullmatch(r"-?\d+(\.\d+)?", self.text) else None
+
+
+@dataclass
+class Word:
+    """A word of the question, and what the phrase that ends with it names."""
+
+    text: str
+    space_before: bool
+    tables: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    value: int | None = None
+
+
+@dataclass
+class Links:
+    words: list[Word]
+    values: list[Value]
+    marks: dict[tuple[str, str], str]
+    """Match of each matched column to the question: "exact" or "part"."""
+    table_marks: dict[str, str]
+
+
+def link(question: str, schema: Schema, contents: Contents, *, max_values: int = 16) -> Links:
+    """Find in `question` the names and values of one database. Deterministic; no errors."""
+    spans = [(m.start(), m.end()) for m in _WORD.finditer(question)]
+    texts = [question[a:b] for a, b in spans]
+    words = [Word(t, i == 0 or spans[i - 1][1] < spans[i][0]) for i, t in enumerate(texts)]
+    links = Links(words, [], {}, {})
+    _link_values(question, spans, texts, contents, schema, links, max_values)
+    _link_names(texts, schema, links)
+    return links
+
+
+def _link_values(question: str, spans: Sequence[tuple[int, int]], texts: Sequence[str], contents: Contents,
+                 schema: Schema, links: Links, max_values: int) -> None:
+    taken = [False] * len(texts)
+
+    def add(first: int, last: int, value: Value) -> None:
+        if len(links.values) < max_values and not any(taken[first : last + 1]):
+            links.words[last].value = len(links.values)
+            links.values.append(value)
+            taken[first : last + 1] = [True] * (last - first + 1)
+
+    for match in _QUOTED.finditer(question):
+        inside = [i for i, (a, b) in enumerate(spans) if a >= match.start() and b <= match.end()]
+        text = next(g for g in match.groups() if g is not None)
+        if inside:
+            add(inside[0], inside[-1], Value(text, dict(contents.find(text))))
+    names = {w for t in schema.tables for w in map(stem, name_words(t.name))}
+    names |= {stem(w) for _, c in schema.columns() for w in name_words(c.name)}
+    for length in range(min(_LONGEST_VALUE, len(texts)), 0, -1):
+        for first in range(len(texts) - length + 1):
+            last = first + length - 1
+            if any(taken[first : last + 1]):
+                continue
+            text = question[spans[first][0] : spans[last][1]]
+            places = contents.find(text)
+            if not places and length == 1:
+                places = contents.find(text.removesuffix("s")) if len(text) > 4 else {}
+            if not places or (length == 1 and not _may_be_value(text, names, places)):
+                continue
+            add(first, last, Value(next(iter(places.values())), dict(places), _MONTHS.get(text.casefold())))
+    for i, text in enumerate(texts):
+        folded = text.casefold()
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) or re.fullmatch(r"\d[\d,]*(\.\d+)?", text):
+            plain = text.replace(",", "") if "-" not in text else text
+            add(i, i, Value(plain, dict(contents.find(plain))))
+        elif folded in _MONTHS and (folded != "may" or text[0].isupper()):
+            add(i, i, Value(text, {}, _MONTHS[folded]))
+        elif folded in _NUMBERS and folded != "one":
+            add(i, i, Value(_NUMBERS[folded]))
+
+
+def _may_be_value(text: str, names: set[str], places: dict[tuple[str, str], str]) -> bool:
+    """A lone word that stands in the contents: not where it is rather grammar or a name of the schema."""
+    if not any(c.isalnum() for c in text) or text.casefold() in _STOP:
+        return any(text == exact and len(text) > 1 and text[0].isupper() and text.casefold() not in _STOP for exact in places.values())
+    if stem(text) in names:
+        return text[0].isupper() and text in places.values()
+    return len(text) > 1 or text.isupper()
+
+
+def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
+    stems = [stem(t) for t in texts]
+    tables: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    columns: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    for table in schema.tables:
+        own = tuple(map(stem, name_words(table.name)))
+        tables[own].append(table.name)
+        for column in table.columns:
+            key = tuple(map(stem, name_words(column.name)))
+            columns[key].append((table.name, column.name))
+            if key[: len(own)] == own and len(key) > len(own):  # singer.singer_name: also "name" near "singer"
+                columns[key[len(own):]].append((table.name, column.name))
+    covered = [False] * len(texts)
+    longest = max(map(len, [*tables, *columns]), default=0)
+    table_spans: list[tuple[int, list[str]]] = []
+    column_spans: list[tuple[int, list[tuple[str, str]]]] = []
+    for length in range(min(longest, len(texts)), 0, -1):
+        for first in range(len(texts) - length + 1):
+            key = tuple(stems[first : first + length])
+            last = first + length - 1
+            if any(covered[first : last + 1]) or (key not in tables and key not in columns):
+                continue
+            covered[first : last + 1] = [True] * length
+            if key in tables:
+                table_spans.append((last, tables[key]))
+                for name in tables[key]:
+                    links.table_marks[name] = "exact"
+            if key in columns:
+                column_spans.append((last, columns[key]))
+                for place in columns[key]:
+                    links.marks[place] = "exact"
+    for last, found_tables in table_spans:
+        links.words[last].tables = tuple(found_tables[:2])
+    for last, found in column_spans:
+        near = [place for place in found if place[0] in links.table_marks]
+        chosen = near if near else found
+        if len(chosen) <= 3:
+            links.words[last].columns = tuple(chosen)
+    _link_parts(texts, stems, covered, schema, links)
+
+
+def _link_parts(texts: Sequence[str], stems: Sequence[str], covered: Sequence[bool], schema: Schema, links: Links) -> None:
+    """Words that are a part of a longer name: budget, of budget_in_billions."""
+    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    table_parts: dict[str, list[str]] = defaultdict(list)
+    for table in schema.tables:
+        for word in name_words(table.name):
+            table_parts[stem(word)].append(table.name)
+        for column in table.columns:
+            for word in set(name_words(column.name)):
+                parts[stem(word)].append((table.name, column.name))
+    for i, text in enumerate(texts):
+        if covered[i] or text.casefold() in _STOP or len(text) < 3:
+            continue
+        found = [p for p in parts.get(stems[i], []) if p not in links.marks]
+        near = [p for p in found if p[0] in links.table_marks]
+        for place in found:
+            links.marks[place] = "part"
+        chosen = near or found
+        if 0 < len(chosen) <= 2 and not links.words[i].columns:
+            links.words[i].columns = tuple(chosen)
+        part_tables = [t for t in table_parts.get(stems[i], []) if t not in links.table_marks]
+        for name in part_tables:
+            links.table_marks.setdefault(name, "part")
+        if 0 < len(part_tables) <= 2 and not chosen:
+            links.words[i].tables = tuple(part_tables)

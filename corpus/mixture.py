@@ -1,0 +1,174 @@
+"""The training mixture: prompts and targets of every task, from files of questions and from the demo's generator.
+
+Tasks: `ask` (question to SQL, then <yes>), `verify` (the same with SQL made wrong, then <no>: self-report learns from both),
+`tell` (SQL to question: back-translation).
+"""
+
+import random
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from corpus.contents import Contents
+from corpus.demo import build_demo_database
+from corpus.demo_questions import demo_questions
+from corpus.errors import CorpusError, FoldError
+from corpus.fold import fold, verbal
+from corpus.references import BOS, CHAT_TEMPLATE, EOS, NO, SPECIAL_TOKENS, TELL, WORDS, YES, Prompt, ask, plain
+from corpus.schema import Schema
+from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
+
+__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "TextPair", "calibration_databases", "tell_prompt", "training_texts", "verify_prompt"]
+
+
+class TextPair(NamedTuple):
+    prompt: str
+    target: str
+    task: str
+
+
+Database = Callable[[str], tuple[Schema, Contents]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Questions of one kind and where their databases are; `repeat` draws each that many times, renumbered."""
+
+    name: str
+    examples: Sequence[Example]
+    database: Database
+    repeat: int
+
+
+def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
+    """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
+
+    Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql` and
+    `demo` (how many questions), `tell` and `verify` (share of questions that also serve that task), `holdout` (every n-th
+    database of Spider's training part is kept for calibration). Every file is read, and every line checked, before the first
+    pair comes. Raises CorpusError.
+    """
+    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "tell", "verify", "holdout"}
+    if unknown := set(data) - known:
+        raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = list(_sources(data, seed, Path(folder)))
+        todo = [(source, example) for source in sources for example in source.examples for _ in range(source.repeat)]
+        if not todo:
+            raise CorpusError("[data] draws no questions; give at least one of spider, spider_syn, wikisql, demo.")
+        rng.shuffle(todo)
+        for source, example in todo:
+            yield from _pairs(example, source.database(example.id if example.ddl else example.db_id), data, rng)
+
+
+def calibration_databases(db_ids: Sequence[str], every: int) -> frozenset[str]:
+    """The databases of a training part that training leaves out: every `every`-th by name; none if 0."""
+    return frozenset(sorted(set(db_ids))[::every]) if every else frozenset()
+
+
+def tell_prompt(folded: str, prompt: Prompt) -> str:
+    """Prompt for words, given SQL over the references of `prompt`."""
+    return f"{BOS}{TELL}{verbal(folded, prompt.binding)}{WORDS}"
+
+
+def verify_prompt(folded: str, prompt: Prompt) -> str:
+    """Prompt after which the model says <yes> or <no> to its SQL: the question's own, the SQL, its end."""
+    return prompt.text + folded
+
+
+def _pairs(example: Example, database: tuple[Schema, Contents], data: dict[str, Any], rng: random.Random) -> Iterator[TextPair]:
+    prompt = ask(example.question, *database, shuffle=rng)
+    try:
+        folded = fold(example.sql or "", prompt.binding)
+    except FoldError:
+        return
+    yield TextPair(prompt.text, folded + YES, "ask")
+    if rng.random() < data.get("tell", 0.2):
+        yield TextPair(tell_prompt(folded, prompt), f" {plain(example.question.casefold())}{EOS}", "tell")
+    if rng.random() < data.get("verify", 0.1):
+        wrong = corrupt(folded, prompt, rng)
+        if wrong != folded:
+            yield TextPair(verify_prompt(wrong, prompt), NO, "verify")
+
+
+_SWAPS = (
+    (" >", " <"), (" <", " >"), (" desc", ""), (" count (", " sum ("), (" max (", " min ("), (" min (", " max ("), (" avg (", " sum ("),
+    (" sum (", " avg ("), (" and", " or"), (" or", " and"), (" distinct", ""), (" limit 1", ""), (" intersect", " union"),
+    (" union", " except"), (" except", " intersect"), (" not", ""), (" is null", " is not null"),
+)
+
+
+def corrupt(folded: str, prompt: Prompt, rng: random.Random) -> str:
+    """A plausible wrong variant: another column or value, another operator or aggregate, a clause dropped."""
+    choices = [lambda: _swap_column(folded, prompt, rng)] * 3
+    choices += [lambda a=a, b=b: folded.replace(a, b, 1) for a, b in _SWAPS if a in folded]  # type: ignore[misc]
+    if " where" in folded:
+        choices.append(lambda: re.sub(r" where.*?(?= group by| order by| intersect| union| except|<eos>)", "", folded, count=1))
+    if folded.startswith(" select<c"):
+        choices.append(lambda: re.sub(r"^ select(<c\d+>)", r" select count (\1 )", folded))
+    return rng.choice(choices)()
+
+
+def _swap_column(folded: str, prompt: Prompt, rng: random.Random) -> str:
+    used = re.findall(r"<c\d+>", folded)
+    if not used:
+        return folded
+    place = rng.choice(used)
+    table = prompt.binding.columns[int(place[2:-1])][0]
+    near = [f"<c{i}>" for i, (t, _) in enumerate(prompt.binding.columns) if t == table or rng.random() < 0.3]
+    return folded.replace(place, rng.choice(near), 1)
+
+
+def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
+    def path(*parts: str) -> Path:
+        if "root" not in data:
+            raise CorpusError("[data] lacks root, the folder of the data sets; or draw from the demo alone.")
+        return Path(data["root"]).joinpath(*parts)
+
+    for name in ("spider", "spider_syn"):
+        if data.get(name):
+            examples = [e for e in read_examples(path(name, "train.jsonl")) if e.sql]
+            left_out = calibration_databases([e.db_id for e in examples], data.get("holdout", 8))
+            databases = DatabaseFolder(path("spider", "databases"))
+            yield Source(
+                name, [e for e in examples if e.db_id not in left_out],
+                lambda db, d=databases: (d.schema(db), d.contents(db)), data[name],  # type: ignore[misc]
+            )
+    if data.get("wikisql"):
+        yield _wikisql(read_examples(path("wikisql", "train.jsonl")), data["wikisql"], seed)
+    if data.get("demo"):
+        file = build_demo_database(folder / "demo.sqlite")
+        databases = DatabaseFolder(folder)
+        examples = demo_questions(data["demo"], seed, "train", file)
+        yield Source("demo", examples, lambda db: (databases.schema(db), databases.contents(db)), data.get("demo_repeat", 1))
+
+
+def _wikisql(examples: Sequence[Example], count: int, seed: int) -> Source:
+    """WikiSQL's tables come without rows: a table's contents are the values that its own questions ask for."""
+    schemas: dict[str, Schema] = {}
+    values: dict[str, list[tuple[str, str, str]]] = {}
+    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
+    for example in examples:
+        values.setdefault(example.db_id, []).extend(_literals(example.sql or ""))
+    by_id = {e.id: e for e in chosen}
+
+    def database(example_id: str) -> tuple[Schema, Contents]:
+        example = by_id[example_id]
+        if example.db_id not in schemas:
+            schemas[example.db_id] = ddl_schema(example.ddl or "")
+        return schemas[example.db_id], Contents(values[example.db_id])
+
+    return Source("wikisql", chosen, database, 1)
+
+
+def _literals(sql: str) -> Iterator[tuple[str, str, str]]:
+    table = re.search(r"FROM (\S+)", sql)
+    for column, value in re.findall(r"\"([^\"]+)\" = '((?:[^']|'')*)'", sql):
+        if table and value:
+            yield table[1], column, value.replace("''", "'")
+
+

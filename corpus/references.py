@@ -1,0 +1,134 @@
+"""The reference format: a prompt in which every table, column and value has a number, and SQL over those numbers.
+
+    <bos><ask> how many heads<t0> are older than 56<v0><schema><tab> head<t0> age<num><c0> ...<sql>
+     select count ( * ) from<t0> where<c0> ><v0><eos>
+
+The model points instead of spelling. A reference stands behind its name, so that by causal order the position pointed at has
+seen the name and the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into
+this form and back; here are the prompts.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from corpus.contents import Contents
+from corpus.linking import Links, Value, link, name_words
+from corpus.schema import Column, Schema, Table
+
+MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 96, 16
+BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = "<bos>", "<eos>", "<ask>", "<schema>", "<sql>", "<tell>", "<words>", "<tab>"
+YES, NO, ANY = "<yes>", "<no>", "<%>"
+KEY, EXACT, PART = "<key>", "<exact>", "<part>"
+_TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
+SPECIAL_TOKENS: tuple[str, ...] = (
+    "<pad>", BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>",
+    *(f"<t{i}>" for i in range(MAX_TABLES)), *(f"<c{i}>" for i in range(MAX_COLUMNS)), *(f"<v{i}>" for i in range(MAX_VALUES)),
+)
+CHAT_TEMPLATE = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What each reference of one prompt stands for."""
+
+    schema: Schema
+    tables: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    values: tuple[Value, ...]
+
+    def table_reference(self, name: str) -> str | None:
+        return next((f"<t{i}>" for i, t in enumerate(self.tables) if t.casefold() == name.casefold()), None)
+
+    def column_reference(self, table: str, column: str) -> str | None:
+        wanted = (table.casefold(), column.casefold())
+        return next((f"<c{i}>" for i, (t, c) in enumerate(self.columns) if (t.casefold(), c.casefold()) == wanted), None)
+
+    def references(self) -> Iterator[str]:
+        """Every reference that the prompt defines: what a decoder may allow."""
+        yield from (f"<t{i}>" for i in range(len(self.tables)))
+        yield from (f"<c{i}>" for i in range(len(self.columns)))
+        yield from (f"<v{i}>" for i in range(len(self.values)))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    binding: Binding
+
+
+def ask(question: str, schema: Schema, contents: Contents, shuffle: random.Random | None = None) -> Prompt:
+    """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart."""
+    links = link(question, schema, contents, max_values=MAX_VALUES)
+    binding, kept = _number(schema, links, shuffle)
+    text = f"{BOS}{ASK}{_question(links, binding)}{SCHEMA}{_schema(kept, links, binding)}{SQL}"
+    return Prompt(text, binding)
+
+
+def plain(text: str) -> str:
+    """Text of a user, free of anything that would read as a special token."""
+    return " ".join(text.replace("<", " < ").split())
+
+
+def _number(schema: Schema, links: Links, shuffle: random.Random | None) -> tuple[Binding, list[tuple[Table, list[Column]]]]:
+    kept = _fit(schema, links)
+    if shuffle:
+        shuffle.shuffle(kept)
+        for _, columns in kept:
+            shuffle.shuffle(columns)
+    tables = tuple(table.name for table, _ in kept)
+    columns = tuple((table.name, column.name) for table, cs in kept for column in cs)
+    return Binding(schema, tables, columns, tuple(links.values)), kept
+
+
+def _fit(schema: Schema, links: Links) -> list[tuple[Table, list[Column]]]:
+    """Tables and columns within the numbers there are, the best linked first to be kept, in the schema's order."""
+    keys = {(k.table, k.column) for k in schema.joins} | {(k.ref_table, k.ref_column) for k in schema.joins}
+    in_value = {place for value in links.values for place in value.places}
+
+    def rank(table: Table, column: Column) -> float:
+        place = (table.name, column.name)
+        mark = {"exact": 4.0, "part": 2.0}.get(links.marks.get(place, ""), 0.0)
+        near = {"exact": 3.0, "part": 1.0}.get(links.table_marks.get(table.name, ""), 0.0)
+        return mark + near + 4.0 * (place in in_value) + 2.5 * (place in keys or column.primary_key)
+
+    best = {t.name: max((rank(t, c) for c in t.columns), default=0.0) for t in schema.tables}
+    tables = sorted(schema.tables, key=lambda t: -best[t.name])[:MAX_TABLES]
+    places = [(t, c) for t in tables for c in t.columns]
+    chosen = {(t.name, c.name) for t, c in sorted(places, key=lambda p: -rank(*p))[:MAX_COLUMNS]}
+    names = {t.name for t in tables}
+    return [(t, [c for c in t.columns if (t.name, c.name) in chosen]) for t in schema.tables if t.name in names]
+
+
+def _question(links: Links, binding: Binding) -> str:
+    parts = []
+    for word in links.words:
+        parts.append((" " if word.space_before else "") + plain(word.text.casefold()))
+        parts.extend(reference for t in word.tables if (reference := binding.table_reference(t)))
+        parts.extend(reference for t, c in word.columns if (reference := binding.column_reference(t, c)))
+        if word.value is not None:
+            parts.append(f"<v{word.value}>")
+    return "".join(parts)
+
+
+def _schema(kept: list[tuple[Table, list[Column]]], links: Links, binding: Binding) -> str:
+    keys = {(k.table, k.column) for k in binding.schema.joins}
+    held: dict[tuple[str, str], list[int]] = {}
+    for i, value in enumerate(links.values):
+        for place in value.places:
+            held.setdefault(place, []).append(i)
+    parts = []
+    marks = {"exact": EXACT, "part": PART, "": ""}
+    number = 0
+    for t, (table, columns) in enumerate(kept):
+        parts.append(f"{TABLE} {plain(' '.join(name_words(table.name)))}{marks[links.table_marks.get(table.name, '')]}<t{t}>")
+        for column in columns:
+            place = (table.name, column.name)
+            key = KEY if column.primary_key or place in keys else ""
+            values = "".join(f"<v{i}>" for i in held.get(place, [])[:2])
+            parts.append(
+                f" {plain(' '.join(name_words(column.name)))}{_TYPES[column.type]}{key}{marks[links.marks.get(place, '')]}"
+                f"{values}<c{number}>"
+            )
+            number += 1
+    return "".join(parts)

@@ -1,0 +1,158 @@
+"""What a database looks like: tables, typed columns, keys. Read from a SQLite file or from its DDL."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from corpus.errors import CorpusError, NotADatabase
+
+ColumnType = Literal["text", "number", "time", "boolean"]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: ColumnType = "text"
+    primary_key: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    table: str
+    column: str
+    ref_table: str
+    ref_column: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A database's tables and how they join. Names keep the database's own spelling; look-ups fold case."""
+
+    tables: tuple[Table, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+
+    @cached_property
+    def _tables(self) -> dict[str, Table]:
+        return {table.name.casefold(): table for table in self.tables}
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, str], Column]:
+        return {(t.name.casefold(), c.name.casefold()): c for t in self.tables for c in t.columns}
+
+    def table(self, name: str) -> Table | None:
+        return self._tables.get(name.casefold())
+
+    def column(self, table: str, name: str) -> Column | None:
+        return self._columns.get((table.casefold(), name.casefold()))
+
+    def columns(self) -> Iterator[tuple[Table, Column]]:
+        for table in self.tables:
+            for column in table.columns:
+                yield table, column
+
+    @cached_property
+    def joins(self) -> tuple[ForeignKey, ...]:
+        """Declared foreign keys, and where two tables declare none, those that equal key names suggest."""
+        joins = list(self.foreign_keys)
+        joined = {frozenset((k.table.casefold(), k.ref_table.casefold())) for k in joins}
+        for table, column in self.columns():
+            if column.name.casefold() in {"id", "name"}:
+                continue
+            for other in self.tables:
+                target = self.column(other.name, column.name)
+                pair = frozenset((table.name.casefold(), other.name.casefold()))
+                if other is table or pair in joined or target is None or not target.primary_key:
+                    continue
+                joins.append(ForeignKey(table.name, column.name, other.name, target.name))
+                joined.add(pair)
+        return tuple(joins)
+
+
+def column_type(declared: str) -> ColumnType:
+    """SQLite's loose declared type, in four kinds."""
+    declared = declared.casefold()
+    if "bool" in declared or declared == "bit":
+        return "boolean"
+    if "date" in declared or "time" in declared or declared == "year":
+        return "time"
+    if re.search(r"int|real|floa|doub|num|dec|money|serial", declared):
+        return "number"
+    return "text"
+
+
+def connect_read_only(path: str | Path) -> sqlite3.Connection:
+    """Open a SQLite file for reading. Raises NotADatabase where there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise NotADatabase(f"{path}: no such database file; give the path of a SQLite database.")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise NotADatabase(f"{path}: {error}; expected a SQLite database file.") from error
+    return connection
+
+
+def read_schema(path: str | Path) -> Schema:
+    """Schema of the SQLite file at `path`. Raises NotADatabase."""
+    connection = connect_read_only(path)
+    try:
+        return _introspect(connection)
+    finally:
+        connection.close()
+
+
+def schema_from_ddl(ddl: str) -> Schema:
+    """Schema that SQLite makes of CREATE TABLE statements. Raises CorpusError where SQLite refuses them."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(ddl)
+        return _introspect(connection)
+    except sqlite3.Error as error:
+        raise CorpusError(f"DDL not understood by SQLite: {error}") from error
+    finally:
+        connection.close()
+
+
+def _introspect(connection: sqlite3.Connection) -> Schema:
+    names = [
+        row[0]
+        for row in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            " ORDER BY rowid"
+        )
+    ]
+    tables = []
+    for name in names:
+        info = connection.execute(f"PRAGMA table_info({_quote(name)})").fetchall()
+        if info:
+            tables.append(Table(name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info)))
+    bare = Schema(tuple(tables))
+    keys = []
+    for table in tables:
+        for row in connection.execute(f"PRAGMA foreign_key_list({_quote(table.name)})"):
+            target = bare.table(row[2])
+            here = bare.column(table.name, row[3])
+            if target is None or here is None:
+                continue
+            primary = next((c.name for c in target.columns if c.primary_key), None)
+            there = bare.column(target.name, row[4] or primary or "")
+            if there is not None:
+                keys.append(ForeignKey(table.name, here.name, target.name, there.name))
+    return Schema(tuple(tables), tuple(reversed(keys)))
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

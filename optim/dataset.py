@@ -1,0 +1,179 @@
+"""Tokenised examples as flat arrays on disk, and batches of them in an order that is a function of (seed, step)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from optim.errors import DataError
+from optim.loop import MicroBatch
+
+NO_TARGET = -100
+WINDOW = 8192  # examples sorted by length together: enough that neighbours are of a length, few enough to mix
+
+
+@dataclass(frozen=True)
+class TokenDataset:
+    """Example i is `tokens[offsets[i]:offsets[i + 1]]`, prompt then target; the target begins at `target_start[i]`."""
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    target_start: np.ndarray
+    task: np.ndarray
+    weight: np.ndarray
+    tasks: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example."""
+        return np.diff(self.offsets)
+
+    def write(self, folder: Path) -> None:
+        """Save into `folder`, which appears whole or not at all."""
+        temporary = folder.with_name(folder.name + ".writing.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            for name in ("tokens", "offsets", "target_start", "task", "weight"):
+                np.save(temporary / f"{name}.npy", getattr(self, name))
+            (temporary / "tasks.json").write_text(json.dumps(self.tasks), encoding="utf-8")
+            temporary.rename(folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise DataError(f"the tokenised data could not be written to {folder}: {error}") from error
+
+    @staticmethod
+    def read(folder: Path) -> TokenDataset:
+        """Open what `write` saved; the tokens stay on disk until they are used."""
+        try:
+            arrays = [np.load(folder / f"{name}.npy") for name in ("offsets", "target_start", "task", "weight")]
+            tasks = tuple(json.loads((folder / "tasks.json").read_text(encoding="utf-8")))
+            return TokenDataset(np.load(folder / "tokens.npy", mmap_mode="r"), *arrays, tasks)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the tokenised data in {folder} is damaged: {error}; remove that folder to make it anew"
+            ) from error
+
+    def collate(self, rows: Sequence[int]) -> MicroBatch:
+        """tokens_BT and targets_BT of these examples, padded on the right; only the target's tokens bear loss."""
+        sequences = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        width = max(len(sequence) for sequence in sequences) - 1
+        tokens_BT = np.zeros((len(rows), width), dtype=np.int64)
+        targets_BT = np.full((len(rows), width), NO_TARGET, dtype=np.int64)
+        for i, (row, sequence) in enumerate(zip(rows, sequences, strict=True)):
+            first, last = max(int(self.target_start[row]) - 1, 0), len(sequence) - 1
+            tokens_BT[i, :last] = sequence[:-1]
+            targets_BT[i, first:last] = sequence[first + 1 :]
+        return torch.from_numpy(tokens_BT), torch.from_numpy(targets_BT)
+
+
+class DatasetBuilder:
+    """Collects tokenised examples; those longer than `max_length` are counted by task instead."""
+
+    def __init__(self, vocabulary: int, max_length: int) -> None:
+        self._dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
+        self._max_length = max_length
+        self._tokens: list[np.ndarray] = []
+        self._rows: list[tuple[int, int, float]] = []
+        self._tasks: dict[str, int] = {}
+        self.counts: dict[str, list[int]] = {}
+        """By task: examples kept, examples dropped, tokens kept."""
+
+    def add(self, prompt: Sequence[int], target: Sequence[int], task: str, weight: float = 1.0) -> None:
+        """Take one example: token ids of prompt and target; `weight` is how often an epoch shows it, on average."""
+        counts = self.counts.setdefault(task, [0, 0, 0])
+        length = len(prompt) + len(target)
+        if length > self._max_length or not target or length < 2:
+            counts[1] += 1
+            return
+        counts[0] += 1
+        counts[2] += length
+        self._tokens.append(np.array([*prompt, *target], dtype=self._dtype))
+        self._rows.append((len(prompt), self._tasks.setdefault(task, len(self._tasks)), weight))
+
+    def build(self) -> TokenDataset:
+        """The dataset; `DataError` if nothing was kept."""
+        if not self._rows:
+            raise DataError(
+                f"no training example of at most {self._max_length} tokens; counts by task (kept, dropped, tokens): "
+                f"{self.counts}. Check [data], or raise train.max_length"
+            )
+        starts, task, weight = zip(*self._rows, strict=True)
+        return TokenDataset(
+            np.concatenate(self._tokens),
+            np.concatenate([[0], np.cumsum([len(part) for part in self._tokens])]).astype(np.int64),
+            np.array(starts, dtype=np.int32),
+            np.array(task, dtype=np.int16),
+            np.array(weight, dtype=np.float32),
+            tuple(self._tasks),
+        )
+
+
+@dataclass(frozen=True)
+class Batcher:
+    """Batches of about `batch_tokens` tokens, padding included, of the examples `rows`; the door of `optim.loop`.
+
+    The batch of a step depends on nothing but the dataset, the seed and the step. Rank r of `world` takes every world-th
+    example of it, and cuts its share into `accumulate` micro-batches.
+    """
+
+    dataset: TokenDataset
+    rows: np.ndarray
+    batch_tokens: int
+    seed: int
+    accumulate: int = 1
+    rank: int = 0
+    world: int = 1
+
+    def __call__(self, step: int) -> Iterator[list[MicroBatch]]:
+        """The batches from `step` on, without end."""
+        for batch in self.batches_of_rows(step):
+            share = batch[self.rank :: self.world]
+            cuts = [share[i :: self.accumulate] for i in range(self.accumulate)]
+            yield [self.dataset.collate(cut) for cut in cuts if len(cut)]
+
+    def batches_of_rows(self, step: int) -> Iterator[np.ndarray]:
+        """The same as indices of examples, for all ranks together."""
+        for epoch in count():
+            batches = self.epoch(epoch)
+            yield from batches[step:]
+            step = max(0, step - len(batches))
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """One pass over the examples: shuffled, sorted by length within windows, cut into batches, shuffled again."""
+        random = np.random.default_rng((self.seed, epoch))
+        weight = self.dataset.weight[self.rows]
+        rows = np.repeat(self.rows, np.floor(weight + random.random(len(weight))).astype(np.int64))
+        random.shuffle(rows)
+        lengths = self.dataset.lengths
+        batches: list[np.ndarray] = []
+        for start in range(0, len(rows), WINDOW):
+            window = rows[start : start + WINDOW]
+            window = window[np.argsort(lengths[window], kind="stable")]
+            batches += _cut(window, lengths[window], self.batch_tokens)
+        if not batches:
+            raise DataError(f"epoch {epoch} has no example; the weights of the {len(self.rows)} examples are too low")
+        order = random.permutation(len(batches))
+        return [batches[i] for i in order]
+
+
+def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+    """Cut rows, sorted by length, into batches of at most `batch_tokens` tokens, but of one example at least."""
+    batches, start = [], 0
+    for i, length in enumerate(lengths):
+        if i > start and int(length) * (i - start + 1) > batch_tokens:
+            batches.append(rows[start:i])
+            start = i
+    if start < len(rows):
+        batches.append(rows[start:])
+    return batches

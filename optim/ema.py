@@ -1,0 +1,56 @@
+"""An exponential moving average of a model's weights, to export instead of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """Follows `model`'s parameters: average <- decay * average + (1 - decay) * weights, after every step.
+
+    Early on the decay is lower, (1 + t) / (10 + t), so that the initial weights are soon forgotten. Buffers are not
+    averaged.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.steps = 0
+        self._weights = [p for p in model.parameters() if p.requires_grad]
+        self._average = [p.detach().clone() for p in self._weights]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the current weights into the average."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        torch._foreach_lerp_(self._average, [p.detach() for p in self._weights], 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the model's weights are the average."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        kept = [p.detach().clone() for p in self._weights]
+        torch._foreach_copy_([p.detach() for p in self._weights], self._average)
+        torch._foreach_copy_(self._average, kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints."""
+        return {"steps": self.steps, "average": self._average}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint of the same model."""
+        self.steps = state_dict["steps"]
+        torch._foreach_copy_(self._average, state_dict["average"])

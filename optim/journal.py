@@ -1,0 +1,105 @@
+"""What a run tells: a live bar on a terminal, plain lines elsewhere, and every step's numbers in a JSONL
+file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Journal:
+    """Context manager around a run of `total` steps, of which `start` are done already.
+
+    A silent journal (ranks other than 0) says and writes nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        start: int = 0,
+        *,
+        path: Path | None = None,
+        log_every: int = 20,
+        console: Console | None = None,
+        silent: bool = False,
+    ) -> None:
+        self.total = total
+        self.start = start
+        self.log_every = log_every
+        self.silent = silent
+        self.console = console or Console()
+        self._file = None
+        if path and not silent:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+        self._bar: Progress | None = None
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> Journal:
+        self._began = time.perf_counter()
+        if self.console.is_terminal and not self.silent:
+            self._bar = Progress(
+                TextColumn("training"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[numbers]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=False),
+                console=self.console,
+            )
+            self._task = self._bar.add_task("train", total=self.total, completed=self.start, numbers="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+        if self._file:
+            self._file.close()
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self.silent:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """A line for programs; NaN becomes null."""
+        if self._file:
+            clean = {
+                k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()
+            }
+            self._file.write(json.dumps(clean) + "\n")
+            self._file.flush()
+
+    def step(self, done: int, entry: Mapping[str, Any]) -> None:
+        """The numbers of a step, `done` of them being finished now."""
+        self.record(entry)
+        numbers = (
+            f"loss {entry['loss']:.4f}  lr {entry['lr']:.2e}  logit {entry['max_logit']:.1f}  "
+            f"{entry['tokens_per_second']:,.0f} tokens/s"
+        )
+        if self._bar:
+            self._bar.update(self._task, completed=done, numbers=numbers)
+        elif done % self.log_every == 0 or done in (self.start + 1, self.total):
+            passed = time.perf_counter() - self._began
+            left = passed / max(done - self.start, 1) * (self.total - done)
+            self.say(f"step {done}/{self.total}  {numbers}  {passed:,.0f} s passed, {left:,.0f} s left")

@@ -1,0 +1,225 @@
+"""Decoding loops over a transformers causal model: one batch, left-padded, with a key-value cache.
+
+    B prompts in the batch;  K beams or samples of each;  R = B*K rows;  T tokens;  V vocabulary
+
+Rows leave the batch as they finish, so that a step costs what the unfinished ones cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Token ids as decoded, with their log-probabilities under the unmasked model; `stopped` at the end token."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stopped: bool
+
+
+class _Rows:
+    """The model's state on a batch of rows: the cache, the padding and how far each row has come."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int) -> None:
+        ids_BT, mask_BT = left_pad(prompts, pad_id)
+        self.model = model
+        self.cache = DynamicCache(config=model.config)
+        self.mask_RT = mask_BT
+        self.padded = not bool(mask_BT.all())
+        self.logprobs_RV = self._forward(ids_BT, positions(mask_BT))
+
+    def step(self, tokens_R: Tensor) -> None:
+        """Append one token to every row and leave the next one's log-probabilities in `logprobs_RV`."""
+        self.mask_RT = torch.cat([self.mask_RT, self.mask_RT.new_ones(len(tokens_R), 1)], dim=1)
+        self.logprobs_RV = self._forward(tokens_R[:, None], self.mask_RT.sum(1, keepdim=True) - 1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Reorder, repeat or drop rows."""
+        if len(rows) == len(self.mask_RT) and bool((rows == torch.arange(len(rows))).all()):
+            return
+        self.cache.batch_select_indices(rows)
+        self.mask_RT = self.mask_RT[rows]
+        self.logprobs_RV = self.logprobs_RV[rows]
+
+    def _forward(self, ids_RT: Tensor, positions_RT: Tensor) -> Tensor:
+        out = self.model(
+            input_ids=ids_RT,
+            attention_mask=self.mask_RT if self.padded else None,
+            position_ids=positions_RT,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float().log_softmax(-1)
+
+
+def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask, both [B, T], with the padding on the left."""
+    longest = max(map(len, prompts))
+    ids_BT = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
+    mask_BT = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+        mask_BT[row, longest - len(prompt) :] = 1
+    return ids_BT, mask_BT
+
+
+def positions(mask_BT: Tensor) -> Tensor:
+    """Position of each token in its own row, counting from its first real one."""
+    return (mask_BT.cumsum(1) - 1).clamp_min(0)
+
+
+def decode(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    eos_id: int,
+    pad_id: int,
+    n: int = 1,
+    temperature: float = 0.0,
+    allowed: Sequence[Sequence[int] | None] | None = None,
+    generator: torch.Generator | None = None,
+) -> list[list[Decoded]]:
+    """Greedy decoding, or n samples of each prompt where the temperature is above 0."""
+    rows = _Rows(model, prompts, pad_id)
+    V = rows.logprobs_RV.shape[1]
+    barred_BV = _barred(allowed, len(prompts), V, eos_id)
+    owner_R = torch.arange(len(prompts)).repeat_interleave(n)  # which prompt a row continues
+    rows.keep(owner_R)
+    number_R = torch.arange(len(owner_R))  # which of the n*B answers a live row is
+    ids: list[list[int]] = [[] for _ in range(len(owner_R))]
+    logprobs: list[list[float]] = [[] for _ in range(len(owner_R))]
+    stopped = [False] * len(owner_R)
+    for position in range(max_tokens):
+        choice_RV = rows.logprobs_RV
+        if barred_BV is not None:
+            choice_RV = choice_RV.masked_fill(barred_BV[owner_R], -torch.inf)
+        if temperature > 0:
+            tokens_R = torch.multinomial((choice_RV / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        else:
+            tokens_R = choice_RV.argmax(-1)
+        chosen_R = rows.logprobs_RV.gather(1, tokens_R[:, None])[:, 0]
+        for number, token, logprob in zip(number_R.tolist(), tokens_R.tolist(), chosen_R.tolist(), strict=True):
+            ids[number].append(token)
+            logprobs[number].append(logprob)
+            stopped[number] = token == eos_id
+        live = (tokens_R != eos_id).nonzero()[:, 0]
+        if not len(live) or position == max_tokens - 1:
+            break
+        rows.keep(live)
+        owner_R, number_R = owner_R[live], number_R[live]
+        rows.step(tokens_R[live])
+    done = [Decoded(tuple(i), tuple(p), s) for i, p, s in zip(ids, logprobs, stopped, strict=True)]
+    return [done[start : start + n] for start in range(0, len(done), n)]
+
+
+def beam_search(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    beams: int,
+    max_tokens: int,
+    eos_id: int,
+    pad_id: int,
+    allowed: Sequence[Sequence[int] | None] | None = None,
+) -> list[list[Decoded]]:
+    """The `beams` likeliest continuations of each prompt that a beam search of that width finds, best first.
+
+    A continuation's score is the sum of its unmasked log-probabilities; a mask only bars tokens. Sums never grow, so a
+    prompt is done once as many have ended as there are beams and no live one is better than the worst of them.
+    """
+    K = beams
+    rows = _Rows(model, prompts, pad_id)
+    V = rows.logprobs_RV.shape[1]
+    barred_BV = _barred(allowed, len(prompts), V, eos_id)
+    rows.keep(torch.arange(len(prompts)).repeat_interleave(K))
+    live_B = list(range(len(prompts)))
+    finished: list[list[Decoded]] = [[] for _ in prompts]
+    hypotheses: list[list[tuple[tuple[int, ...], tuple[float, ...]]]] = [[((), ())] * K for _ in prompts]
+    scores_BK = torch.full((len(prompts), K), -torch.inf)
+    scores_BK[:, 0] = 0.0  # all beams of a prompt begin alike; one is enough
+    for _ in range(max_tokens):
+        step_BKV = rows.logprobs_RV.view(len(live_B), K, V)
+        masked_BKV = step_BKV
+        if barred_BV is not None:
+            masked_BKV = step_BKV.masked_fill(barred_BV[live_B][:, None], -torch.inf)
+        total_BX = (scores_BK[:, :, None] + masked_BKV).flatten(1)
+        # Each beam ends in one way at most, so among 2K there are K that go on, if that many there are.
+        best_B2K, index_B2K = total_BX.topk(min(2 * K, total_BX.shape[1]), dim=1)
+        keep: list[int] = []
+        tokens: list[int] = []
+        scores: list[list[float]] = []
+        still_live: list[int] = []
+        for b, prompt in enumerate(live_B):
+            chosen = []
+            for score, index in zip(best_B2K[b].tolist(), index_B2K[b].tolist(), strict=True):
+                beam, token = divmod(index, V)
+                if score == -float("inf") or len(chosen) == K:
+                    break
+                ids, logprobs = hypotheses[prompt][beam]
+                longer = ((*ids, token), (*logprobs, float(step_BKV[b, beam, token])))
+                if token == eos_id:
+                    finished[prompt].append(Decoded(*longer, stopped=True))
+                else:
+                    chosen.append((score, beam, token, longer))
+            finished[prompt] = sorted(finished[prompt], key=lambda one: -sum(one.logprobs))[:K]
+            hypotheses[prompt] = [one[3] for one in chosen]
+            full = len(finished[prompt]) == K
+            if not chosen or (full and chosen[0][0] <= sum(finished[prompt][-1].logprobs)):
+                continue
+            still_live.append(prompt)
+            missing = K - len(chosen)  # too few tokens are allowed to fill the beam: repeat one that cannot win
+            keep += [b * K + one[1] for one in chosen] + [b * K] * missing
+            tokens += [one[2] for one in chosen] + [pad_id] * missing
+            scores.append([one[0] for one in chosen] + [-float("inf")] * missing)
+            hypotheses[prompt] += [((), ())] * missing
+        live_B = still_live
+        if not live_B:
+            break
+        scores_BK = torch.tensor(scores)
+        rows.keep(torch.tensor(keep))
+        rows.step(torch.tensor(tokens))
+    for prompt in live_B:  # cut short: what was still being written
+        unfinished = [Decoded(ids, logprobs, stopped=False) for ids, logprobs in hypotheses[prompt] if ids]
+        finished[prompt] = (finished[prompt] + unfinished)[:K]
+    return finished
+
+
+def score(model: PreTrainedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], pad_id: int) -> list[tuple[float, ...]]:
+    """Log-probabilities of each continuation's tokens, by one forward pass over prompts and continuations."""
+    whole = [[*prompt, *continuation] for prompt, continuation in zip(prompts, continuations, strict=True)]
+    ids_BT, mask_BT = left_pad(whole, pad_id)
+    longest = max(map(len, continuations))
+    if longest == 0:
+        return [()] * len(whole)
+    out = model(
+        input_ids=ids_BT,
+        attention_mask=None if bool(mask_BT.all()) else mask_BT,
+        position_ids=positions(mask_BT),
+        use_cache=False,
+        logits_to_keep=longest + 1,
+    )
+    logprobs_BTV = out.logits[:, :-1].float().log_softmax(-1)  # all texts end together, padded on the left
+    targets_BT = ids_BT[:, -longest:]
+    picked_BT = logprobs_BTV.gather(2, targets_BT[:, :, None])[:, :, 0]
+    return [tuple(row[longest - len(c) :].tolist()) for row, c in zip(picked_BT, continuations, strict=True)]
+
+
+def _barred(allowed: Sequence[Sequence[int] | None] | None, B: int, V: int, eos_id: int) -> Tensor | None:
+    """[B, V], true where a prompt's continuation may not have a token; None if nothing is barred."""
+    if allowed is None or all(ids is None for ids in allowed):
+        return None
+    barred_BV = torch.zeros((B, V), dtype=torch.bool)
+    for row, ids in enumerate(allowed):
+        if ids is not None:
+            barred_BV[row] = True
+            barred_BV[row, [*ids, eos_id]] = False
+    return barred_BV

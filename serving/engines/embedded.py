@@ -1,0 +1,157 @@
+"""The language model in this process: transformers' DeepseekV3ForCausalLM on the CPU, decoded by loops of our own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from model import Tokenizer
+from model.errors import ModelError
+from model.hf import load_transformers
+
+from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
+from . import decoding
+from .engine import Completion
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_ROWS = 32  # beams and samples included
+MAX_BATCH_TOKENS = 16_384  # rows times the longest row: bounds the cache
+EXPERTS = "grouped_mm"  # the fastest of transformers' three on two cores, for prefill and decode alike
+
+
+class EmbeddedEngine:
+    """An Engine over a checkpoint folder in the HF format. One request computes at a time; others wait their turn."""
+
+    def __init__(
+        self, checkpoint: str | Path, *, threads: int | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Load the checkpoint. Raises CheckpointError if a file is missing or does not fit."""
+        folder = Path(checkpoint)
+        if not folder.is_dir():
+            raise CheckpointError(f"There is no checkpoint folder {folder}.", "Train one with suresql train, or set SURESQL_CHECKPOINT.")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            self._tokenizer = Tokenizer.load(folder)
+            self._model = load_transformers(folder).to(dtype).eval()
+        except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
+            raise CheckpointError(f"The checkpoint {folder} cannot be loaded: {error}", "Is the folder whole?") from error
+        self._model.requires_grad_(False)
+        self._model.set_experts_implementation(EXPERTS)
+        self._context = int(self._model.config.max_position_embeddings)
+        self._lock = threading.Lock()
+        self.model_name = folder.name
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        n: int = 1,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        allowed: Sequence[Sequence[int] | None] | None = None,
+    ) -> list[list[Completion]]:
+        """See Engine.generate."""
+        if n < 1 or max_tokens < 1 or temperature < 0:
+            raise ValueError(f"n {n} and max_tokens {max_tokens} must be positive, temperature {temperature} not negative")
+        ids = [self._encode(prompt) for prompt in prompts]
+        self._check_room(ids, max_tokens)
+        generator = torch.Generator()
+        generator.seed() if seed is None else generator.manual_seed(seed)
+
+        def run(batch: list[int]) -> list[list[Completion]]:
+            masks = None if allowed is None else [allowed[i] for i in batch]
+            chosen = [ids[i] for i in batch]
+            ends = {"eos_id": self._tokenizer.eos_id, "pad_id": self._tokenizer.pad_id}
+            if n > 1 and temperature == 0:
+                found = decoding.beam_search(
+                    self._model, chosen, beams=n, max_tokens=max_tokens, allowed=masks, **ends
+                )
+            else:
+                found = decoding.decode(
+                    self._model, chosen, max_tokens=max_tokens, n=n, temperature=temperature, allowed=masks,
+                    generator=generator, **ends,
+                )  # fmt: skip
+            return [
+                sorted((self._completion(one, len(prompt)) for one in several), key=lambda one: -one.logprob)
+                for prompt, several in zip(chosen, found, strict=True)
+            ]
+
+        return self._batched([len(one) + max_tokens for one in ids], run, rows_each=n)
+
+    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
+        """See Engine.score."""
+        starts = [self._encode(prompt) for prompt in prompts]
+        ends = [self._encode(continuation) for continuation in continuations]
+        self._check_room([[*a, *b] for a, b in zip(starts, ends, strict=True)], 0)
+
+        def run(batch: list[int]) -> list[tuple[float, ...]]:
+            return decoding.score(
+                self._model, [starts[i] for i in batch], [ends[i] for i in batch], self._tokenizer.pad_id
+            )
+
+        return self._batched([len(a) + len(b) for a, b in zip(starts, ends, strict=True)], run)
+
+    def token_ids(self, text: str) -> list[int]:
+        """The ids that `text` is made of: what a mask of allowed tokens is built from."""
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text))
+
+    def _completion(self, decoded: decoding.Decoded, prompt_tokens: int) -> Completion:
+        written = decoded.ids[:-1] if decoded.stopped else decoded.ids
+        return Completion(
+            text=self._tokenizer.decode(list(written)),
+            token_ids=decoded.ids,
+            logprobs=decoded.logprobs,
+            prompt_tokens=prompt_tokens,
+            finish_reason="stop" if decoded.stopped else "length",
+        )
+
+    def _check_room(self, ids: Sequence[Sequence[int]], max_tokens: int) -> None:
+        for one in ids:
+            if not one:
+                raise EngineError("A prompt is empty.")
+            if len(one) + max_tokens > self._context:
+                raise PromptTooLong(
+                    f"The question and its schema take {len(one)} tokens, and the answer up to {max_tokens};"
+                    f" the model reads {self._context}.",
+                    "Ask more briefly, or of a smaller database.",
+                )
+
+    def _batched(self, lengths: Sequence[int], run: Callable[[list[int]], list[T]], rows_each: int = 1) -> list[T]:
+        """Apply `run` to batches of like length and put the results back in the order that was asked in."""
+        results: dict[int, T] = {}
+        for batch in _batches(lengths, rows_each):
+            with self._lock, torch.inference_mode():
+                try:
+                    found = run(batch)
+                except ServingError:
+                    raise
+                except (RuntimeError, IndexError, ValueError, MemoryError) as error:
+                    log.exception("the model failed on a batch of %d", len(batch))
+                    raise EngineError("The language model failed on this request.", "See the server's log.") from error
+            results.update(zip(batch, found, strict=True))
+        return [results[i] for i in range(len(lengths))]
+
+
+def _batches(lengths: Sequence[int], rows_each: int) -> Iterator[list[int]]:
+    """Indices in batches, the longest first, each within MAX_ROWS and MAX_BATCH_TOKENS (or a single one)."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        rows = (len(batch) + 1) * rows_each
+        if batch and (rows > MAX_ROWS or rows * lengths[batch[0]] > MAX_BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

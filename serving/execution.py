@@ -1,0 +1,179 @@
+"""The second wall: run a statement in SQLite so that whatever it is, it can only read, briefly, and answer little.
+
+The file is opened `mode=ro`; SQLite's authorizer allows SELECT, reading columns, recursion and the functions of the
+allow-list, and nothing else; a progress handler stops it at the time limit; `setlimit` bounds what time limits do
+not see (the length of a value, what one function call may do); memory, rows and bytes have caps of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from .errors import BadSql, DatabaseUnavailable, QueryTimeout
+from .guard import FUNCTIONS, MAX_SQL_CHARS, readable_table
+
+Value = int | float | str | None
+
+_MAGIC = b"SQLite format 3\x00"
+_STEPS_BETWEEN_LOOKS = 2_000  # virtual-machine steps between two looks at the clock; tens of microseconds
+_HEAP_BYTES = 512 * 2**20  # SQLite's hard limit for the whole process
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 4 * 2**20,  # bytes of a value or a row: printf('%9999999d') ends here
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 4 * MAX_SQL_CHARS,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 100,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 500_000,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement answered; `truncated` when a cap on rows or bytes cut it short."""
+
+    columns: list[str]
+    rows: list[list[Value]]
+    truncated: bool
+    ms: float
+
+
+def execute(
+    path: str | Path, sql: str, *, max_rows: int = 1000, max_bytes: int = 4 * 2**20, timeout_s: float = 5.0
+) -> Result:
+    """Run one reading statement on the SQLite file at `path`.
+
+    Values are JSON's own: blobs become hexadecimal text, infinities the texts "Infinity" and "-Infinity".
+    Raises BadSql (QueryTimeout past `timeout_s`) for the statement, DatabaseUnavailable for the file.
+    """
+    started = time.perf_counter()
+    with closing(_connect(Path(path))) as connection:
+        deadline = started + timeout_s
+        connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS_BETWEEN_LOOKS)
+        try:
+            cursor = connection.execute(sql)
+            if cursor.description is None:
+                raise BadSql("The statement answers no columns.", "Only a SELECT is run.")
+            columns = [str(column[0]) for column in cursor.description]
+            rows, truncated = _fetch(cursor, max_rows, max_bytes)
+        except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError) as error:
+            if time.perf_counter() > deadline and "interrupt" in str(error):
+                raise QueryTimeout(
+                    f"The statement was stopped at its limit of {timeout_s:g} s.", "Narrow it, or raise the limit."
+                ) from error
+            raise _translate(error, Path(path)) from error
+    return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
+
+
+def compiles(path: str | Path, sql: str) -> str | None:
+    """None if SQLite can plan `sql` against the file at `path`, else why not. Nothing of the data is read."""
+    try:
+        execute(path, f"EXPLAIN {sql}", max_rows=1)
+    except BadSql as error:
+        return error.message
+    return None
+
+
+def check_file(path: Path) -> None:
+    """Raise DatabaseUnavailable, saying what is there instead, unless `path` is a file that SQLite wrote."""
+    try:
+        if path.is_dir():
+            raise DatabaseUnavailable(f"{path.name!r} is a folder, not a database file.", "Name the .sqlite file in it.")
+        if not path.is_file():
+            raise DatabaseUnavailable(f"There is no database file {path.name!r}.", "Was it moved? Register it again.")
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name cannot be opened"
+        raise DatabaseUnavailable(f"The database file {path.name!r} cannot be read: {reason}.") from error
+    if not head:
+        raise DatabaseUnavailable(f"The database file {path.name!r} is empty.", "Was its creation cut short?")
+    if head != _MAGIC:
+        raise DatabaseUnavailable(f"The file {path.name!r} is not a SQLite database.", "Name a SQLite 3 file.")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    check_file(path)
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False, cached_statements=0
+        )
+    except sqlite3.Error as error:
+        raise _translate(error, path) from error
+    try:
+        connection.text_factory = _text
+        for pragma in (
+            "query_only=ON",
+            "trusted_schema=OFF",
+            "temp_store=MEMORY",
+            f"hard_heap_limit={_HEAP_BYTES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+        for limit, value in _LIMITS.items():
+            connection.setlimit(limit, value)
+        connection.set_authorizer(_authorize)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _translate(error, path) from error
+    return connection
+
+
+def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:
+    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_READ and readable_table(first or ""):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def _fetch(cursor: sqlite3.Cursor, max_rows: int, max_bytes: int) -> tuple[list[list[Value]], bool]:
+    rows: list[list[Value]] = []
+    size = 0
+    for raw in cursor:
+        row = [_json_value(value) for value in raw]
+        size += sum(len(value) if isinstance(value, str) else 8 for value in row)
+        if len(rows) >= max_rows or size > max_bytes:
+            return rows, True
+        rows.append(row)
+    return rows, False
+
+
+def _json_value(value: object) -> Value:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Infinity" if value > 0 else "-Infinity"  # SQLite has no NaN; it says NULL
+    assert value is None or isinstance(value, (int, float, str))
+    return value
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _translate(error: Exception, path: Path) -> BadSql | DatabaseUnavailable:
+    """SQLite's error as one of ours, without the path of the file."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return BadSql("The statement needs more memory than it may have.", "Narrow it: fewer rows to sort or group.")
+    if "not a database" in text or "image is malformed" in text or "schema (" in text or "unsupported file format" in text or "disk I/O" in text:
+        return DatabaseUnavailable(f"The database file {path.name!r} is damaged: {text}.", "Restore it from a copy.")
+    if "unable to open" in text:
+        return DatabaseUnavailable(f"The database file {path.name!r} cannot be opened.", "May this user read it?")
+    if "locked" in text or "busy" in text:
+        return DatabaseUnavailable(f"The database file {path.name!r} is locked by a writer.", "Try again in a moment.")
+    if "prohibited" in text or "not authorized" in text:
+        return BadSql(f"The database refuses the statement: {text}.", "Only reading is allowed.")
+    if isinstance(error, UnicodeError):
+        return BadSql("The statement, or a column's name in its answer, is not UTF-8 text.")
+    return BadSql(f"The database cannot run the statement: {text}.", "Compare its names with the database's schema.")

@@ -1,0 +1,61 @@
+"""What can be set, from the environment (SURESQL_...) or by an option; read once, at the edge."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import SettingsError
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "model" / "weights"
+
+
+def default_home() -> Path:
+    """Where a program keeps its state on this platform."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "suresql"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "suresql"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "suresql"
+
+
+class Settings(BaseSettings):
+    """Every setting with its default and its bounds."""
+
+    model_config = SettingsConfigDict(env_prefix="SURESQL_", frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535)
+    checkpoint: Path = WEIGHTS / "nano"
+    fusion: Path | None = Field(None, description="the calibration; the checkpoint's own fusion.json if unset")
+    home: Path = Field(default_factory=default_home, description="registered databases and the demo")
+    threads: int | None = Field(None, ge=1, le=512, description="of the language model; torch's choice if unset")
+    candidates: int = Field(4, ge=1, le=16, description="SQL statements considered for a question")
+    max_tokens: int = Field(160, ge=8, le=2_048, description="of a generated statement")
+    abstain_below: float = Field(0.5, ge=0, le=1, description="confidence under which the answer is to abstain")
+    sql_timeout_s: float = Field(5.0, gt=0, le=600)
+    max_rows: int = Field(1_000, ge=1, le=100_000)
+    max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")
+    queue: int = Field(32, ge=1, le=10_000, description="requests that wait or run; more get 503")
+
+    @property
+    def fusion_file(self) -> Path:
+        return self.fusion or self.checkpoint / "fusion.json"
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings, `given` before the environment; None stands for not given. Raises SettingsError."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"The setting {name} cannot be {first.get('input')!r}: {first['msg']}.",
+            f"Set SURESQL_{name.upper()} or the option of that name.",
+        ) from error

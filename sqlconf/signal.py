@@ -1,0 +1,127 @@
+"""What a confidence signal is, and all that it may know of a language model and of a database.
+
+A signal puts a number in 0..1 on an answer: higher means that the SQL is more likely right. The number is evidence, not a
+probability; `sqlconf.fusion` makes a probability of several. What cannot be measured is a reading without a value and with a note.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from sqlconf.errors import ConfidenceError
+
+log = logging.getLogger(__name__)
+
+
+class ColumnView(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+
+
+class TableView(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[ColumnView]: ...
+
+
+class ForeignKeyView(Protocol):
+    @property
+    def table(self) -> str: ...
+    @property
+    def column(self) -> str: ...
+    @property
+    def ref_table(self) -> str: ...
+    @property
+    def ref_column(self) -> str: ...
+
+
+class SchemaView(Protocol):
+    @property
+    def tables(self) -> Sequence[TableView]: ...
+    @property
+    def foreign_keys(self) -> Sequence[ForeignKeyView]: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question and the SQL that a model wrote for it."""
+
+    question: str
+    sql: str
+    schema: SchemaView
+    token_logprobs: tuple[float, ...] = ()
+    """Natural-log probabilities of the generated SQL's tokens, before any mask on the vocabulary."""
+    context: object = None
+    """Whatever the Model needs to go on from here (serving's prompt); opaque to this package."""
+
+
+class Model(Protocol):
+    """What signals may ask of the language model; one item per answer, in order, None where it cannot say."""
+
+    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]: ...
+    def self_report(self, answers: Sequence[Answer]) -> list[float | None]: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One signal's value on one answer: in 0..1, or None with a note on why; `ms` is the answer's share of the batch."""
+
+    name: str
+    value: float | None
+    ms: float = 0.0
+    note: str = ""
+
+
+@runtime_checkable
+class Signal(Protocol):
+    @property
+    def name(self) -> str: ...
+    def measure(self, answers: Sequence[Answer]) -> list[Reading]: ...
+
+
+def measure_all(signals: Sequence[Signal], answers: Sequence[Answer]) -> list[list[Reading]]:
+    """Measure every signal on every answer: one list per answer, its readings in the signals' order.
+
+    A signal that raises, or that breaks its contract, is recorded as missing on all answers, with a note; the rest go on.
+    """
+    names = [signal.name for signal in signals]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfidenceError(f"two signals are named {', '.join(twice)}; give each signal a name of its own")
+    if not answers:
+        return []
+    columns = [_measure(signal, answers) for signal in signals]
+    return [[column[i] for column in columns] for i in range(len(answers))]
+
+
+def values(readings: Sequence[Reading]) -> dict[str, float | None]:
+    """One answer's readings as `Fusion` takes them."""
+    return {reading.name: reading.value for reading in readings}
+
+
+def _measure(signal: Signal, answers: Sequence[Answer]) -> list[Reading]:
+    start = time.perf_counter()
+    try:
+        readings = [_checked(signal, reading) for reading in signal.measure(answers)]
+        if len(readings) != len(answers):
+            raise ConfidenceError(f"it gave {len(readings)} readings for {len(answers)} answers")
+    except Exception as error:  # one broken signal must not take the answer down with it
+        log.warning("signal %s is missing: %s", signal.name, error, exc_info=True)
+        readings = [Reading(signal.name, None, note=f"{type(error).__name__}: {error}")] * len(answers)
+    share_ms = (time.perf_counter() - start) * 1000 / len(answers)
+    return [replace(reading, ms=share_ms) for reading in readings]
+
+
+def _checked(signal: Signal, reading: Reading) -> Reading:
+    if reading.name != signal.name:
+        raise ConfidenceError(f"signal {signal.name} gave a reading named {reading.name}")
+    if reading.value is None or 0.0 <= reading.value <= 1.0:
+        return reading
+    if math.isfinite(reading.value):
+        raise ConfidenceError(f"signal {signal.name} gave {reading.value}, expected a number in 0..1")
+    return Reading(reading.name, None, note=f"not a number: {reading.value}")
