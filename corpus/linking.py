@@ -9,18 +9,12 @@ from functools import lru_cache
 import snowballstemmer
 
 from corpus.contents import Contents
+from corpus.dates import MONTHS, find_dates
 from corpus.schema import Schema
 
 _STEMMER = snowballstemmer.stemmer("english")
 _WORD = re.compile(r"\d{4}-\d{2}-\d{2}|\d[\d,]*\.?\d+|\w+(?:['’\-.&]\w+)*|[^\w\s]")
 _QUOTED = re.compile(r"\"([^\"]+)\"|(?<!\w)'([^']+)'(?!\w)|“([^”]+)”|‘([^’]+)’")
-_MONTHS = {
-    name: f"{i:02d}"
-    for i, names in enumerate(
-        "january jan|february feb|march mar|april apr|may|june jun|july jul|august aug|september sep sept|"
-        "october oct|november nov|december dec".split("|"), start=1)
-    for name in names.split()
-}
 _NUMBERS = {w: str(i) for i, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}
 _STOP = frozenset(
     "a an the of in on at to for from by with and or not is are was were be been do does did have has had what which who "
@@ -64,7 +58,7 @@ class Word:
     space_before: bool
     tables: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
-    value: int | None = None
+    values: tuple[int, ...] = ()
 
 
 @dataclass
@@ -91,17 +85,23 @@ def _link_values(question: str, spans: Sequence[tuple[int, int]], texts: Sequenc
                  schema: Schema, links: Links, max_values: int) -> None:
     taken = [False] * len(texts)
 
-    def add(first: int, last: int, value: Value) -> None:
-        if len(links.values) < max_values and not any(taken[first : last + 1]):
-            links.words[last].value = len(links.values)
+    def add(first: int, last: int, value: Value, *, takes: bool = True) -> None:
+        if len(links.values) < max_values and not (takes and any(taken[first : last + 1])):
+            links.words[last].values += (len(links.values),)
             links.values.append(value)
-            taken[first : last + 1] = [True] * (last - first + 1)
+            if takes:
+                taken[first : last + 1] = [True] * (last - first + 1)
 
     for match in _QUOTED.finditer(question):
         inside = [i for i, (a, b) in enumerate(spans) if a >= match.start() and b <= match.end()]
         text = next(g for g in match.groups() if g is not None)
         if inside:
             add(inside[0], inside[-1], Value(text, dict(contents.find(text))))
+    dates = list(find_dates(question))
+    for span in dates:
+        inside = [i for i, (a, b) in enumerate(spans) if a >= span.start and b <= span.end]
+        if span.whole and inside:
+            add(inside[0], inside[-1], Value(span.texts[0], dict(contents.find(span.texts[0]))))
     names = {w for t in schema.tables for w in map(stem, name_words(t.name))}
     names |= {stem(w) for _, c in schema.columns() for w in name_words(c.name)}
     for length in range(min(_LONGEST_VALUE, len(texts)), 0, -1):
@@ -115,16 +115,39 @@ def _link_values(question: str, spans: Sequence[tuple[int, int]], texts: Sequenc
                 places = contents.find(text.removesuffix("s")) if len(text) > 4 else {}
             if not places or (length == 1 and not _may_be_value(text, names, places)):
                 continue
-            add(first, last, Value(next(iter(places.values())), dict(places), _MONTHS.get(text.casefold())))
+            add(first, last, Value(next(iter(places.values())), dict(places), MONTHS.get(text.casefold())))
     for i, text in enumerate(texts):
         folded = text.casefold()
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) or re.fullmatch(r"\d[\d,]*(\.\d+)?", text):
             plain = text.replace(",", "") if "-" not in text else text
             add(i, i, Value(plain, dict(contents.find(plain))))
-        elif folded in _MONTHS and (folded != "may" or text[0].isupper()):
-            add(i, i, Value(text, {}, _MONTHS[folded]))
+        elif folded in MONTHS and (folded != "may" or text[0].isupper()):
+            add(i, i, Value(text, {}, MONTHS[folded]))
         elif folded in _NUMBERS and folded != "one":
             add(i, i, Value(_NUMBERS[folded]))
+        elif i > 0 and (_introduces(texts, i) or (text[0].isupper() and _is_plain_name(text, names))):
+            add(i, i, Value(text))
+    for span in dates:
+        inside = [i for i, (a, b) in enumerate(spans) if a >= span.start and b <= span.end]
+        if not span.whole and inside:
+            for text in span.texts:
+                add(inside[-1], inside[-1], Value(text), takes=False)
+
+
+def _introduces(texts: Sequence[str], i: int) -> bool:
+    """Whether the words before word i announce a piece of text: contains, starting with, named, the word."""
+    if not texts[i][0].isalnum() or texts[i].casefold() in _STOP:
+        return False
+    before = texts[i - 1].casefold()
+    return (
+        re.fullmatch(r"contain\w*|named|called|letters?|substring|string|prefix|suffix|text", before) is not None
+        or (before == "with" and i > 1 and re.match(r"start|begin|end", texts[i - 2].casefold()) is not None)
+    )
+
+
+def _is_plain_name(text: str, names: set[str]) -> bool:
+    """A capitalised word that is neither grammar nor of the schema: a name that the contents may lack."""
+    return text.casefold() not in _STOP and text.casefold() not in MONTHS and stem(text) not in names and len(text) > 1
 
 
 def _may_be_value(text: str, names: set[str], places: dict[tuple[str, str], str]) -> bool:

@@ -16,7 +16,7 @@ from corpus.contents import Contents
 from corpus.linking import Links, Value, link, name_words
 from corpus.schema import Column, Schema, Table
 
-MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 96, 16
+MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 64, 16
 BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = "<bos>", "<eos>", "<ask>", "<schema>", "<sql>", "<tell>", "<words>", "<tab>"
 YES, NO, ANY = "<yes>", "<no>", "<%>"
 KEY, EXACT, PART = "<key>", "<exact>", "<part>"
@@ -106,8 +106,7 @@ def _question(links: Links, binding: Binding) -> str:
         parts.append((" " if word.space_before else "") + plain(word.text.casefold()))
         parts.extend(reference for t in word.tables if (reference := binding.table_reference(t)))
         parts.extend(reference for t, c in word.columns if (reference := binding.column_reference(t, c)))
-        if word.value is not None:
-            parts.append(f"<v{word.value}>")
+        parts.extend(f"<v{i}>" for i in word.values)
     return "".join(parts)
 
 

@@ -31,6 +31,8 @@ class Yarn:
     def __post_init__(self) -> None:
         if self.factor < 1:
             raise ModelError(f"rope_scaling.factor is {self.factor}; YaRN extends a context: give 1 or more")
+        if min(self.mscale, self.mscale_all_dim, self.beta_fast, self.beta_slow) <= 0:
+            raise ModelError("rope_scaling's mscale, mscale_all_dim, beta_fast and beta_slow must be positive")
 
 
 @dataclass(frozen=True)

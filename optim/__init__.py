@@ -1,0 +1,53 @@
+"""MuonClip and a training loop around it, for any model that has the doors of `optim.loop` and
+`optim.qkclip`.
+"""
+
+from optim.checkpoint import Checkpoints, Snapshot, read_checkpoint
+from optim.dataset import Batcher, DatasetBuilder, TokenDataset
+from optim.ema import MovingAverage
+from optim.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DiskFullError,
+    DivergedError,
+    OptimError,
+)
+from optim.journal import Journal
+from optim.loop import LoopSettings, Outcome, Trainable, train_loop
+from optim.muonclip import MuonClip
+from optim.newton_schulz import newton_schulz, newton_schulz_reference
+from optim.qkclip import ClippableAttention, ClipStats, clip_attentions
+from optim.schedule import lr_scale, wsd
+from optim.split import parameter_table, split_parameters
+
+__all__ = [
+    "Batcher",
+    "CheckpointError",
+    "Checkpoints",
+    "ClipStats",
+    "ClippableAttention",
+    "ConfigError",
+    "DataError",
+    "DatasetBuilder",
+    "DiskFullError",
+    "DivergedError",
+    "Journal",
+    "LoopSettings",
+    "MovingAverage",
+    "MuonClip",
+    "OptimError",
+    "Outcome",
+    "Snapshot",
+    "TokenDataset",
+    "Trainable",
+    "clip_attentions",
+    "lr_scale",
+    "newton_schulz",
+    "newton_schulz_reference",
+    "parameter_table",
+    "read_checkpoint",
+    "split_parameters",
+    "train_loop",
+    "wsd",
+]

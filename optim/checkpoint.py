@@ -72,9 +72,7 @@ class Snapshot:
 
 
 class Checkpoints:
-    """The checkpoints of one run: `save` adds one and drops all but the last `keep`; `load` reads the newest
-    good one.
-    """
+    """One run's checkpoints: `save` adds one and drops all but the last `keep`, `load` reads the newest."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = Path(folder)
@@ -87,26 +85,20 @@ class Checkpoints:
         return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
 
     def save(self, step: int, config: Mapping[str, Any], parts: Mapping[str, Stateful]) -> Path:
-        """Write a checkpoint. `DiskFullError` if there is no room: then the earlier ones stand and no rest is
-        left.
-        """
+        """Write a checkpoint; `DiskFullError` if there is no room: the earlier ones stand, no rest is left."""
         content = {
             "step": step,
             "config": dict(config),
             "states": {name: part.state_dict() for name, part in parts.items()},
             "rng": _rng(),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f"step-{step:08d}{TEMPORARY}"
         try:
-            with temporary.open("wb") as file:
-                writer = _DigestWriter(file)
-                torch.save(content, writer)  # type: ignore[arg-type]
-                writer.finish()
-            path = self.folder / f"step-{step:08d}.{writer.digest}.pt"
-            temporary.replace(path)
-            _sync_folder(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self._write(content, step, temporary)
         except OSError as error:
+            if self.folder.is_dir():
+                temporary.unlink(missing_ok=True)
             if error.errno in NO_ROOM:
                 raise DiskFullError(
                     f"no room for the checkpoint of step {step} in {self.folder} ({error.strerror}); "
@@ -116,16 +108,22 @@ class Checkpoints:
                 f"the checkpoint of step {step} could not be written to {self.folder}: {error}; "
                 f"{self._standing()}"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         for old in [other for other in self.paths() if other != path][: -(self.keep - 1) or None]:
             old.unlink()
         return path
 
+    def _write(self, content: dict[str, Any], step: int, temporary: Path) -> Path:
+        with temporary.open("wb") as file:
+            writer = _DigestWriter(file)
+            torch.save(content, writer)  # type: ignore[arg-type]
+            writer.finish()
+        path = self.folder / f"step-{step:08d}.{writer.digest}.pt"
+        temporary.replace(path)
+        _sync_folder(self.folder)
+        return path
+
     def load(self) -> Snapshot | None:
-        """The newest checkpoint that is whole, warning of damaged ones on the way; None if there is none at
-        all.
-        """
+        """The newest checkpoint that is whole, with a warning of damaged newer ones; None if there is none."""
         paths = self.paths()
         for path in reversed(paths):
             try:

@@ -1,4 +1,6 @@
-"""A training run's configuration: a TOML file, validated once at the edge, the same for the command and the library."""
+"""A training run's configuration: a TOML file, validated once at the edge, the same for the command and the
+library.
+"""
 
 from __future__ import annotations
 
@@ -107,8 +109,8 @@ class RunConfig(Section):
     def free_on_resume(self, old: Mapping[str, Any], step: int) -> frozenset[str]:
         """Keys in which this configuration may differ from that of a checkpoint at `step`.
 
-        The run's length is among them while neither the old nor the new schedule has begun its decay: so far the two runs
-        are the same.
+        The run's length is among them while neither the old nor the new schedule has begun its decay: so far
+        the two runs are the same.
         """
         starts = [
             decay_start(table["steps"], table["decay_fraction"])
@@ -137,7 +139,9 @@ def parse_config(content: Mapping[str, Any], source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors()
+        ]
         raise ConfigError(f"the configuration {source} is wrong:\n" + "\n".join(lines)) from error
 
 

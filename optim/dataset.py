@@ -1,10 +1,12 @@
-"""Tokenised examples as flat arrays on disk, and batches of them in an order that is a function of (seed, step)."""
+"""Tokenised examples as flat arrays on disk, and batches of them in an order that is a function of (seed,
+step).
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,7 +23,9 @@ WINDOW = 8192  # examples sorted by length together: enough that neighbours are 
 
 @dataclass(frozen=True)
 class TokenDataset:
-    """Example i is `tokens[offsets[i]:offsets[i + 1]]`, prompt then target; the target begins at `target_start[i]`."""
+    """Example i is `tokens[offsets[i]:offsets[i + 1]]`, prompt then target; the target begins at
+    `target_start[i]`.
+    """
 
     tokens: np.ndarray
     offsets: np.ndarray
@@ -38,8 +42,10 @@ class TokenDataset:
         """Tokens of each example."""
         return np.diff(self.offsets)
 
-    def write(self, folder: Path) -> None:
-        """Save into `folder`, which appears whole or not at all."""
+    def write(self, folder: Path, with_files: Callable[[Path], object] | None = None) -> None:
+        """Save into `folder`, which appears whole or not at all; `with_files` may save more into the folder
+        it is given.
+        """
         temporary = folder.with_name(folder.name + ".writing.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -47,6 +53,8 @@ class TokenDataset:
             for name in ("tokens", "offsets", "target_start", "task", "weight"):
                 np.save(temporary / f"{name}.npy", getattr(self, name))
             (temporary / "tasks.json").write_text(json.dumps(self.tasks), encoding="utf-8")
+            if with_files:
+                with_files(temporary)
             temporary.rename(folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -56,7 +64,9 @@ class TokenDataset:
     def read(folder: Path) -> TokenDataset:
         """Open what `write` saved; the tokens stay on disk until they are used."""
         try:
-            arrays = [np.load(folder / f"{name}.npy") for name in ("offsets", "target_start", "task", "weight")]
+            arrays = [
+                np.load(folder / f"{name}.npy") for name in ("offsets", "target_start", "task", "weight")
+            ]
             tasks = tuple(json.loads((folder / "tasks.json").read_text(encoding="utf-8")))
             return TokenDataset(np.load(folder / "tokens.npy", mmap_mode="r"), *arrays, tasks)
         except (OSError, ValueError) as error:
@@ -65,7 +75,9 @@ class TokenDataset:
             ) from error
 
     def collate(self, rows: Sequence[int]) -> MicroBatch:
-        """tokens_BT and targets_BT of these examples, padded on the right; only the target's tokens bear loss."""
+        """tokens_BT and targets_BT of these examples, padded on the right; only the target's tokens bear
+        loss.
+        """
         sequences = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
         width = max(len(sequence) for sequence in sequences) - 1
         tokens_BT = np.zeros((len(rows), width), dtype=np.int64)
@@ -90,7 +102,9 @@ class DatasetBuilder:
         """By task: examples kept, examples dropped, tokens kept."""
 
     def add(self, prompt: Sequence[int], target: Sequence[int], task: str, weight: float = 1.0) -> None:
-        """Take one example: token ids of prompt and target; `weight` is how often an epoch shows it, on average."""
+        """Take one example: token ids of prompt and target; `weight` is how often an epoch shows it, on
+        average.
+        """
         counts = self.counts.setdefault(task, [0, 0, 0])
         length = len(prompt) + len(target)
         if length > self._max_length or not target or length < 2:
@@ -105,7 +119,7 @@ class DatasetBuilder:
         """The dataset; `DataError` if nothing was kept."""
         if not self._rows:
             raise DataError(
-                f"no training example of at most {self._max_length} tokens; counts by task (kept, dropped, tokens): "
+                f"no training example of at most {self._max_length} tokens; by task (kept, dropped, tokens): "
                 f"{self.counts}. Check [data], or raise train.max_length"
             )
         starts, task, weight = zip(*self._rows, strict=True)
@@ -121,10 +135,11 @@ class DatasetBuilder:
 
 @dataclass(frozen=True)
 class Batcher:
-    """Batches of about `batch_tokens` tokens, padding included, of the examples `rows`; the door of `optim.loop`.
+    """Batches of about `batch_tokens` tokens, padding included, of the examples `rows`; the door of
+    `optim.loop`.
 
-    The batch of a step depends on nothing but the dataset, the seed and the step. Rank r of `world` takes every world-th
-    example of it, and cuts its share into `accumulate` micro-batches.
+    The batch of a step depends on nothing but the dataset, the seed and the step. Rank r of `world` takes
+    every world-th example of it, and cuts its share into `accumulate` micro-batches.
     """
 
     dataset: TokenDataset
@@ -138,6 +153,11 @@ class Batcher:
     def __call__(self, step: int) -> Iterator[list[MicroBatch]]:
         """The batches from `step` on, without end."""
         for batch in self.batches_of_rows(step):
+            if len(batch) < self.world:
+                raise DataError(
+                    f"a batch of {len(batch)} examples cannot be shared among {self.world} ranks; "
+                    "raise train.batch_tokens or use fewer ranks"
+                )
             share = batch[self.rank :: self.world]
             cuts = [share[i :: self.accumulate] for i in range(self.accumulate)]
             yield [self.dataset.collate(cut) for cut in cuts if len(cut)]
@@ -150,7 +170,9 @@ class Batcher:
             step = max(0, step - len(batches))
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """One pass over the examples: shuffled, sorted by length within windows, cut into batches, shuffled again."""
+        """One pass over the examples: shuffled, sorted by length within windows, cut into batches, shuffled
+        again.
+        """
         random = np.random.default_rng((self.seed, epoch))
         weight = self.dataset.weight[self.rows]
         rows = np.repeat(self.rows, np.floor(weight + random.random(len(weight))).astype(np.int64))
@@ -159,21 +181,26 @@ class Batcher:
         batches: list[np.ndarray] = []
         for start in range(0, len(rows), WINDOW):
             window = rows[start : start + WINDOW]
-            window = window[np.argsort(lengths[window], kind="stable")]
+            window = window[np.argsort(-lengths[window], kind="stable")]
             batches += _cut(window, lengths[window], self.batch_tokens)
         if not batches:
-            raise DataError(f"epoch {epoch} has no example; the weights of the {len(self.rows)} examples are too low")
+            raise DataError(
+                f"epoch {epoch} has no example; the weights of the {len(self.rows)} examples are too low"
+            )
         order = random.permutation(len(batches))
         return [batches[i] for i in order]
 
 
 def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Cut rows, sorted by length, into batches of at most `batch_tokens` tokens, but of one example at least."""
-    batches, start = [], 0
-    for i, length in enumerate(lengths):
-        if i > start and int(length) * (i - start + 1) > batch_tokens:
-            batches.append(rows[start:i])
-            start = i
-    if start < len(rows):
-        batches.append(rows[start:])
-    return batches
+    """Cut rows, longest first, into batches of at most `batch_tokens` tokens, but of one example at least.
+
+    A remainder of less than half a batch is shared with the batch before it: every step weighs the same to
+    Muon, so no batch may be tiny.
+    """
+    starts = [0]
+    for i in range(len(rows)):
+        if i > starts[-1] and int(lengths[starts[-1]]) * (i - starts[-1] + 1) > batch_tokens:
+            starts.append(i)
+    if len(starts) > 1 and 2 * int(lengths[starts[-1]]) * (len(rows) - starts[-1]) < batch_tokens:
+        starts[-1] = (starts[-2] + len(rows) + 1) // 2
+    return np.split(rows, starts[1:])

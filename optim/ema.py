@@ -13,8 +13,8 @@ from torch import nn
 class MovingAverage:
     """Follows `model`'s parameters: average <- decay * average + (1 - decay) * weights, after every step.
 
-    Early on the decay is lower, (1 + t) / (10 + t), so that the initial weights are soon forgotten. Buffers are not
-    averaged.
+    Early on the decay is lower, (1 + t) / (10 + t), so that the initial weights are soon forgotten. Buffers
+    are not averaged.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

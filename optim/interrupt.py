@@ -4,12 +4,14 @@ once.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STDERR = 2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -25,7 +27,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
+def stop_on_signals(silent: bool = False) -> Iterator[StopRequest]:
     """Within the block SIGINT and SIGTERM fill the request; a second one raises KeyboardInterrupt.
 
     Outside the main thread Python installs no handlers; there the request stays empty.
@@ -36,7 +38,10 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
         if request.made:
             raise KeyboardInterrupt
         request.signal = signal.Signals(number)
-        say(f"{request.signal.name}: finishing this step and saving; once more stops at once")
+        if not silent:
+            # straight to stderr: the signal may have come amid a print, which cannot be entered twice
+            text = f"\n{request.signal.name}: finishing this step and saving; once more stops at once\n"
+            os.write(STDERR, text.encode())
 
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -44,15 +44,16 @@ class Journal:
         self.log_every = log_every
         self.silent = silent
         self.console = console or Console()
-        self._file = None
-        if path and not silent:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
+        self._path = None if silent else path
+        self._file: TextIO | None = None
         self._bar: Progress | None = None
         self._began = time.perf_counter()
 
     def __enter__(self) -> Journal:
         self._began = time.perf_counter()
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
         if self.console.is_terminal and not self.silent:
             self._bar = Progress(
                 TextColumn("training"),

@@ -59,7 +59,7 @@ class Outcome:
     last_loss: float
 
 
-def train(
+def train_loop(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: LRScheduler,
@@ -93,7 +93,7 @@ def train(
         barrier()
 
     saved_at = start
-    with journal, stop_on_signals(journal.say) as stop:
+    with journal, stop_on_signals(journal.silent) as stop:
         model.train()
         for step in range(start, settings.steps):
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The registry of databases that questions may be asked of: names, where they lie, and what their schemas are."""
+"""The databases that questions may be asked of: names, where they lie, and their schemas."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Database:
 
 
 class Databases:
-    """Named databases, kept as JSON in a state folder; `demo` is always there and is generated when first asked for."""
+    """Named databases, kept as JSON in a state folder; `demo` is always there, generated at first use."""
 
     def __init__(self, home: str | Path) -> None:
         self.home = Path(home)
@@ -123,12 +123,15 @@ class Databases:
         """Register `url` as `name`, replacing none. Raises BadDatabase or DatabaseUnavailable."""
         if not _NAME.fullmatch(name):
             raise BadDatabase(
-                f"{name[:64]!r} cannot be a database's name.", "Use up to 64 letters, digits, '_', '-' and '.'."
+                f"{name[:64]!r} cannot be a database's name.",
+                "Use up to 64 letters, digits, '_', '-' and '.'.",
             )
         database = Database(name, sqlite_path(url))
         with self._lock:
             if name in self.names():
-                raise BadDatabase(f"There is a database {name!r} already.", f"First: suresql db remove {name}")
+                raise BadDatabase(
+                    f"There is a database {name!r} already.", f"First: suresql db remove {name}"
+                )
             database.schema()
             self._save({**self._registered(), name: str(database.path)})
         return database
@@ -148,9 +151,13 @@ class Databases:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise StateError(f"{self._file} cannot be read: {error}.", "Mend it, or remove it to start afresh.") from error
+            raise StateError(
+                f"{self._file} cannot be read: {error}.", "Mend it, or remove it to start afresh."
+            ) from error
         if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
-            raise StateError(f"{self._file} is not an object of names and paths.", "Remove it to start afresh.")
+            raise StateError(
+                f"{self._file} is not an object of names and paths.", "Remove it to start afresh."
+            )
         return found
 
     def _save(self, registered: dict[str, str]) -> None:
@@ -163,7 +170,9 @@ class Databases:
                 os.fsync(file.fileno())
             Path(file.name).replace(self._file)
         except OSError as error:
-            raise StateError(f"{self._file} cannot be written: {error.strerror}.", "Set SURESQL_HOME.") from error
+            raise StateError(
+                f"{self._file} cannot be written: {error.strerror}.", "Set SURESQL_HOME."
+            ) from error
 
     def _build_demo(self, path: Path) -> None:
         with self._lock:
@@ -177,7 +186,8 @@ class Databases:
                     built.replace(path)
             except OSError as error:
                 raise StateError(
-                    f"The demo database cannot be built in {self.home}: {error.strerror}.", "Set SURESQL_HOME."
+                    f"The demo database cannot be built in {self.home}: {error.strerror}.",
+                    "Set SURESQL_HOME.",
                 ) from error
 
 
@@ -192,7 +202,9 @@ def sqlite_path(url: str) -> Path:
     except (ArgumentError, ValueError) as error:
         raise BadDatabase("The database's address is not a URL that can be read.", _SUPPORTED) from error
     if parsed.get_backend_name() != "sqlite":
-        raise BadDatabase(f"Databases of the kind {parsed.get_backend_name()!r} are not supported yet.", _SUPPORTED)
+        raise BadDatabase(
+            f"Databases of the kind {parsed.get_backend_name()!r} are not supported yet.", _SUPPORTED
+        )
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
         raise BadDatabase("The address names no file that others can open.", _SUPPORTED)
     return Path(parsed.database).expanduser().absolute()
@@ -215,7 +227,12 @@ def describe(database: Database) -> dict[str, Any]:
             for table in schema.tables
         ],
         "foreign_keys": [
-            {"table": key.table, "column": key.column, "ref_table": key.ref_table, "ref_column": key.ref_column}
+            {
+                "table": key.table,
+                "column": key.column,
+                "ref_table": key.ref_table,
+                "ref_column": key.ref_column,
+            }
             for key in schema.foreign_keys
         ],
     }

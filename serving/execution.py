@@ -1,8 +1,8 @@
-"""The second wall: run a statement in SQLite so that whatever it is, it can only read, briefly, and answer little.
+"""The second wall: run a statement in SQLite so that it can only read, briefly, and answer little.
 
-The file is opened `mode=ro`; SQLite's authorizer allows SELECT, reading columns, recursion and the functions of the
-allow-list, and nothing else; a progress handler stops it at the time limit; `setlimit` bounds what time limits do
-not see (the length of a value, what one function call may do); memory, rows and bytes have caps of their own.
+The file is opened `mode=ro`; SQLite's authorizer allows SELECT, reading columns, recursion and the functions
+of the allow-list, and nothing else; a progress handler stops it at the time limit; `setlimit` bounds what the
+clock does not see, as the length of a value; memory, rows and bytes have caps of their own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from .allowed import FUNCTIONS, readable_table
 from .errors import BadSql, DatabaseUnavailable, QueryTimeout
-from .guard import FUNCTIONS, MAX_SQL_CHARS, readable_table
+from .guard import MAX_SQL_CHARS
 
 Value = int | float | str | None
 
@@ -66,28 +67,29 @@ def execute(
         except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError) as error:
             if time.perf_counter() > deadline and "interrupt" in str(error):
                 raise QueryTimeout(
-                    f"The statement was stopped at its limit of {timeout_s:g} s.", "Narrow it, or raise the limit."
+                    f"The statement was stopped at its limit of {timeout_s:g} s.",
+                    "Narrow it, or raise the limit.",
                 ) from error
             raise _translate(error, Path(path)) from error
     return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
 
 
-def compiles(path: str | Path, sql: str) -> str | None:
-    """None if SQLite can plan `sql` against the file at `path`, else why not. Nothing of the data is read."""
-    try:
-        execute(path, f"EXPLAIN {sql}", max_rows=1)
-    except BadSql as error:
-        return error.message
-    return None
+def compiles(path: str | Path, sql: str) -> None:
+    """Raise BadSql, saying why, unless SQLite can plan `sql` against the file at `path`. Reads no data."""
+    execute(path, f"EXPLAIN {sql}", max_rows=1)
 
 
 def check_file(path: Path) -> None:
     """Raise DatabaseUnavailable, saying what is there instead, unless `path` is a file that SQLite wrote."""
     try:
         if path.is_dir():
-            raise DatabaseUnavailable(f"{path.name!r} is a folder, not a database file.", "Name the .sqlite file in it.")
+            raise DatabaseUnavailable(
+                f"{path.name!r} is a folder, not a database file.", "Name the .sqlite file in it."
+            )
         if not path.is_file():
-            raise DatabaseUnavailable(f"There is no database file {path.name!r}.", "Was it moved? Register it again.")
+            raise DatabaseUnavailable(
+                f"There is no database file {path.name!r}.", "Was it moved? Register it again."
+            )
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except (OSError, ValueError) as error:
@@ -96,7 +98,9 @@ def check_file(path: Path) -> None:
     if not head:
         raise DatabaseUnavailable(f"The database file {path.name!r} is empty.", "Was its creation cut short?")
     if head != _MAGIC:
-        raise DatabaseUnavailable(f"The file {path.name!r} is not a SQLite database.", "Name a SQLite 3 file.")
+        raise DatabaseUnavailable(
+            f"The file {path.name!r} is not a SQLite database.", "Name a SQLite 3 file."
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -117,6 +121,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"hard_heap_limit={_HEAP_BYTES}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
+        # Modules set themselves up at their first use, in ways that the authorizer would refuse.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')").close()
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
         connection.set_authorizer(_authorize)
@@ -126,7 +132,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:
+def _authorize(
+    action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
+) -> int:
     if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_READ and readable_table(first or ""):
@@ -165,15 +173,31 @@ def _translate(error: Exception, path: Path) -> BadSql | DatabaseUnavailable:
     """SQLite's error as one of ours, without the path of the file."""
     text = str(error)
     if isinstance(error, MemoryError):
-        return BadSql("The statement needs more memory than it may have.", "Narrow it: fewer rows to sort or group.")
-    if "not a database" in text or "image is malformed" in text or "schema (" in text or "unsupported file format" in text or "disk I/O" in text:
-        return DatabaseUnavailable(f"The database file {path.name!r} is damaged: {text}.", "Restore it from a copy.")
+        return BadSql(
+            "The statement needs more memory than it may have.", "Narrow it: fewer rows to sort or group."
+        )
+    if (
+        "not a database" in text
+        or "image is malformed" in text
+        or "schema (" in text
+        or "unsupported file format" in text
+        or "disk I/O" in text
+    ):
+        return DatabaseUnavailable(
+            f"The database file {path.name!r} is damaged: {text}.", "Restore it from a copy."
+        )
     if "unable to open" in text:
-        return DatabaseUnavailable(f"The database file {path.name!r} cannot be opened.", "May this user read it?")
+        return DatabaseUnavailable(
+            f"The database file {path.name!r} cannot be opened.", "May this user read it?"
+        )
     if "locked" in text or "busy" in text:
-        return DatabaseUnavailable(f"The database file {path.name!r} is locked by a writer.", "Try again in a moment.")
+        return DatabaseUnavailable(
+            f"The database file {path.name!r} is locked by a writer.", "Try again in a moment."
+        )
     if "prohibited" in text or "not authorized" in text:
         return BadSql(f"The database refuses the statement: {text}.", "Only reading is allowed.")
     if isinstance(error, UnicodeError):
         return BadSql("The statement, or a column's name in its answer, is not UTF-8 text.")
-    return BadSql(f"The database cannot run the statement: {text}.", "Compare its names with the database's schema.")
+    return BadSql(
+        f"The database cannot run the statement: {text}.", "Compare its names with the database's schema."
+    )

@@ -32,12 +32,18 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     checkpoint: Path = WEIGHTS / "nano"
-    fusion: Path | None = Field(None, description="the calibration; the checkpoint's own fusion.json if unset")
+    fusion: Path | None = Field(
+        None, description="the calibration; the checkpoint's own fusion.json if unset"
+    )
     home: Path = Field(default_factory=default_home, description="registered databases and the demo")
-    threads: int | None = Field(None, ge=1, le=512, description="of the language model; torch's choice if unset")
+    threads: int | None = Field(
+        None, ge=1, le=512, description="of the language model; torch's choice if unset"
+    )
     candidates: int = Field(4, ge=1, le=16, description="SQL statements considered for a question")
     max_tokens: int = Field(160, ge=8, le=2_048, description="of a generated statement")
-    abstain_below: float = Field(0.5, ge=0, le=1, description="confidence under which the answer is to abstain")
+    abstain_below: float = Field(
+        0.5, ge=0, le=1, description="confidence under which the answer is to abstain"
+    )
     sql_timeout_s: float = Field(5.0, gt=0, le=600)
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")

@@ -17,8 +17,8 @@ from sqlconf.phrases import Scope, condition, is_text, is_time, value
 from sqlconf.signal import ColumnView, SchemaView
 
 _SET_WORDS: dict[type[exp.Expr], str] = {
-    exp.Union: "together with",
-    exp.Intersect: "that are also among",
+    exp.Union: "or",
+    exp.Intersect: "and also",
     exp.Except: "but not",
 }
 _HAVING: dict[type[exp.Expr], str] = {
@@ -69,8 +69,7 @@ class _Reader:
             case exp.Select():
                 return self.select(tree)
             case exp.SetOperation():
-                word = _SET_WORDS.get(type(tree), "and")
-                both = f"{self.query(tree.this)} {word} {self.query(tree.expression)}"
+                both = _joined(self.query(tree.this), _SET_WORDS.get(type(tree), "and"), self.query(tree.expression))
                 return both + self._order_and_limit(tree, Scope(self.query, columns=self.columns))
             case exp.Subquery() | exp.Paren():
                 return self.query(tree.this)
@@ -91,7 +90,7 @@ class _Reader:
         if tree.args.get("where"):
             words += self._whose(tree.args["where"].this, scope)
         if group and shown is not items:
-            words += " for each " + listed([value(item, scope) for item in group])
+            words += " for each " + listed([_each(item, scope) for item in group])
         if tree.args.get("having"):
             words += self._having(tree.args["having"].this, scope)
         return words + self._order_and_limit(tree, scope)
@@ -127,8 +126,11 @@ class _Reader:
         for source in sources:
             if not isinstance(source, exp.Table):
                 phrases.append(self.query(source.this) if isinstance(source, exp.Subquery) else value(source, Scope(self.query)))
-            elif not {self.noun(source.name), plural(self.noun(source.name))} & _runs(said):
-                phrases.append(plural(self.noun(source.name)))
+            else:
+                noun = self.noun(source.name)
+                names = {plural(noun), noun} if len(sources) > 1 else {plural(noun)}
+                if not names & _runs(said):
+                    phrases.append(plural(noun))
         return f" of {listed(list(dict.fromkeys(phrases)))}" if phrases else ""
 
     def _whose(self, tree: exp.Expr, scope: Scope) -> str:
@@ -187,6 +189,19 @@ def _is_join(node: exp.Expr) -> bool:
     """a.x = b.y of a comma join says how rows meet, not which are wanted."""
     sides = (node.this, node.expression) if isinstance(node, exp.EQ) else ()
     return len(sides) == 2 and all(isinstance(s, exp.Column) and s.table for s in sides) and sides[0].table != sides[1].table
+
+
+def _each(key: exp.Expr, scope: Scope) -> str:
+    """What a group is: grouped by an id, it is the thing that the id names."""
+    words = value(key, scope)
+    return words.removesuffix(" id")
+
+
+def _joined(left: str, word: str, right: str) -> str:
+    """Two queries as one phrase; what both begin with is said once."""
+    a, b = left.split(" "), right.split(" ")
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return f"{left} {word} {' '.join(b[same:] if same < len(b) else b)}"
 
 
 def _runs(words: str) -> set[str]:

@@ -17,7 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 @dataclass(frozen=True)
 class Decoded:
-    """Token ids as decoded, with their log-probabilities under the unmasked model; `stopped` at the end token."""
+    """Token ids and their log-probabilities under the unmasked model; `stopped` at the end token."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -107,7 +107,9 @@ def decode(
         else:
             tokens_R = choice_RV.argmax(-1)
         chosen_R = rows.logprobs_RV.gather(1, tokens_R[:, None])[:, 0]
-        for number, token, logprob in zip(number_R.tolist(), tokens_R.tolist(), chosen_R.tolist(), strict=True):
+        for number, token, logprob in zip(
+            number_R.tolist(), tokens_R.tolist(), chosen_R.tolist(), strict=True
+        ):
             ids[number].append(token)
             logprobs[number].append(logprob)
             stopped[number] = token == eos_id
@@ -133,8 +135,8 @@ def beam_search(
 ) -> list[list[Decoded]]:
     """The `beams` likeliest continuations of each prompt that a beam search of that width finds, best first.
 
-    A continuation's score is the sum of its unmasked log-probabilities; a mask only bars tokens. Sums never grow, so a
-    prompt is done once as many have ended as there are beams and no live one is better than the worst of them.
+    A continuation's score is the sum of its unmasked log-probabilities; a mask only bars tokens. Sums never
+    grow, so a prompt is done once K have ended and no live one is better than the worst of them.
     """
     K = beams
     rows = _Rows(model, prompts, pad_id)
@@ -159,7 +161,7 @@ def beam_search(
         scores: list[list[float]] = []
         still_live: list[int] = []
         for b, prompt in enumerate(live_B):
-            chosen = []
+            chosen: list[tuple[float, int, int, tuple[tuple[int, ...], tuple[float, ...]]]] = []
             for score, index in zip(best_B2K[b].tolist(), index_B2K[b].tolist(), strict=True):
                 beam, token = divmod(index, V)
                 if score == -float("inf") or len(chosen) == K:
@@ -176,7 +178,9 @@ def beam_search(
             if not chosen or (full and chosen[0][0] <= sum(finished[prompt][-1].logprobs)):
                 continue
             still_live.append(prompt)
-            missing = K - len(chosen)  # too few tokens are allowed to fill the beam: repeat one that cannot win
+            missing = K - len(
+                chosen
+            )  # too few tokens are allowed to fill the beam: repeat one that cannot win
             keep += [b * K + one[1] for one in chosen] + [b * K] * missing
             tokens += [one[2] for one in chosen] + [pad_id] * missing
             scores.append([one[0] for one in chosen] + [-float("inf")] * missing)
@@ -193,7 +197,12 @@ def beam_search(
     return finished
 
 
-def score(model: PreTrainedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], pad_id: int) -> list[tuple[float, ...]]:
+def score(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[int]],
+    pad_id: int,
+) -> list[tuple[float, ...]]:
     """Log-probabilities of each continuation's tokens, by one forward pass over prompts and continuations."""
     whole = [[*prompt, *continuation] for prompt, continuation in zip(prompts, continuations, strict=True)]
     ids_BT, mask_BT = left_pad(whole, pad_id)

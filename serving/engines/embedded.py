@@ -1,4 +1,4 @@
-"""The language model in this process: transformers' DeepseekV3ForCausalLM on the CPU, decoded by loops of our own."""
+"""The language model in this process: transformers' DeepseekV3ForCausalLM on the CPU, our own decoding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from model.hf import load_transformers
 
 from model import Tokenizer
 from model.errors import ModelError
-from model.hf import load_transformers
 
 from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
 from . import decoding
@@ -27,7 +27,7 @@ EXPERTS = "grouped_mm"  # the fastest of transformers' three on two cores, for p
 
 
 class EmbeddedEngine:
-    """An Engine over a checkpoint folder in the HF format. One request computes at a time; others wait their turn."""
+    """An Engine over a checkpoint folder in the HF format. One batch computes at a time."""
 
     def __init__(
         self, checkpoint: str | Path, *, threads: int | None = None, dtype: torch.dtype = torch.float32
@@ -35,14 +35,19 @@ class EmbeddedEngine:
         """Load the checkpoint. Raises CheckpointError if a file is missing or does not fit."""
         folder = Path(checkpoint)
         if not folder.is_dir():
-            raise CheckpointError(f"There is no checkpoint folder {folder}.", "Train one with suresql train, or set SURESQL_CHECKPOINT.")
+            raise CheckpointError(
+                f"There is no checkpoint folder {folder}.",
+                "Train one with suresql train, or set SURESQL_CHECKPOINT.",
+            )
         if threads is not None:
             torch.set_num_threads(threads)
         try:
             self._tokenizer = Tokenizer.load(folder)
             self._model = load_transformers(folder).to(dtype).eval()
         except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(f"The checkpoint {folder} cannot be loaded: {error}", "Is the folder whole?") from error
+            raise CheckpointError(
+                f"The checkpoint {folder} cannot be loaded: {error}", "Is the folder whole?"
+            ) from error
         self._model.requires_grad_(False)
         self._model.set_experts_implementation(EXPERTS)
         self._context = int(self._model.config.max_position_embeddings)
@@ -61,7 +66,9 @@ class EmbeddedEngine:
     ) -> list[list[Completion]]:
         """See Engine.generate."""
         if n < 1 or max_tokens < 1 or temperature < 0:
-            raise ValueError(f"n {n} and max_tokens {max_tokens} must be positive, temperature {temperature} not negative")
+            raise ValueError(
+                f"n {n} and max_tokens {max_tokens} must be positive, temperature {temperature} not negative"
+            )
         ids = [self._encode(prompt) for prompt in prompts]
         self._check_room(ids, max_tokens)
         generator = torch.Generator()
@@ -100,9 +107,9 @@ class EmbeddedEngine:
 
         return self._batched([len(a) + len(b) for a, b in zip(starts, ends, strict=True)], run)
 
-    def token_ids(self, text: str) -> list[int]:
-        """The ids that `text` is made of: what a mask of allowed tokens is built from."""
-        return self._encode(text)
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's text with its id: what a mask of allowed tokens is built from."""
+        return dict(self._tokenizer.vocabulary())
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text))
@@ -128,7 +135,9 @@ class EmbeddedEngine:
                     "Ask more briefly, or of a smaller database.",
                 )
 
-    def _batched(self, lengths: Sequence[int], run: Callable[[list[int]], list[T]], rows_each: int = 1) -> list[T]:
+    def _batched(
+        self, lengths: Sequence[int], run: Callable[[list[int]], list[T]], rows_each: int = 1
+    ) -> list[T]:
         """Apply `run` to batches of like length and put the results back in the order that was asked in."""
         results: dict[int, T] = {}
         for batch in _batches(lengths, rows_each):
@@ -139,7 +148,9 @@ class EmbeddedEngine:
                     raise
                 except (RuntimeError, IndexError, ValueError, MemoryError) as error:
                     log.exception("the model failed on a batch of %d", len(batch))
-                    raise EngineError("The language model failed on this request.", "See the server's log.") from error
+                    raise EngineError(
+                        "The language model failed on this request.", "See the server's log."
+                    ) from error
             results.update(zip(batch, found, strict=True))
         return [results[i] for i in range(len(lengths))]
 

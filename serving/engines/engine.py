@@ -13,8 +13,8 @@ FinishReason = Literal["stop", "length"]
 class Completion:
     """A text that the model wrote.
 
-    `logprobs` are natural logarithms, one for each of `token_ids`, the end-of-text token included where the text
-    ended by itself; they are of the whole distribution, before any mask and at temperature 1.
+    `logprobs` are natural logarithms, one for each of `token_ids`, the end-of-text token included where the
+    text ended by itself; they are of the whole distribution, before any mask and at temperature 1.
     """
 
     text: str
@@ -46,8 +46,8 @@ class Engine(Protocol):
     ) -> list[list[Completion]]:
         """`n` continuations of each prompt, likeliest first.
 
-        At temperature 0 the one greedy continuation, or for n > 1 the n best of a beam search of that width; above 0,
-        n samples. `allowed` holds for each prompt the token ids that may be written (the end is always allowed).
+        At temperature 0 the one greedy continuation, or for n > 1 the n best of a beam search of that width;
+        above 0, n samples. `allowed` holds for each prompt the ids that may be written (the end always may).
         Raises PromptTooLong, or EngineError where the model fails.
         """
         ...

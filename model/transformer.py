@@ -1,0 +1,113 @@
+"""A mixture-of-experts transformer in Kimi K2's architecture (arXiv 2507.20534), which is DeepSeek-V3's.
+
+The legend of shape suffixes in this package:
+    B batch    T tokens of a sequence    D hidden_size    H heads    V vocabulary
+    E routed experts    S positions with a target    (attention.py and moe.py add their own)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.attention import LatentAttention
+from model.config import ModelConfig
+from model.errors import ModelError
+from model.head import linear_cross_entropy
+from model.moe import Experts, MixtureOfExperts, Router
+from model.rmsnorm import RMSNorm
+from model.rotary import rotary_table
+from model.swiglu import SwiGLU
+
+NO_TARGET = -100
+
+
+class Layer(nn.Module):
+    """Attention, then a dense feed-forward layer or a mixture of experts, each on a normed copy of the stream."""
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = LatentAttention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        dense = index < config.first_k_dense_replace
+        self.mlp = SwiGLU(config.hidden_size, config.intermediate_size) if dense else MixtureOfExperts(config)
+
+    def forward(self, x_BTD: Tensor, rotary_TR: Tensor, valid_BT: Tensor | None) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary_TR, valid_BT)
+        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+
+
+class Transformer(nn.Module):
+    """The language model; parameters bear Hugging Face's names without the `model.` prefix, experts stacked.
+
+    Sequences are padded on the right, so that the causal order alone keeps padding out of what precedes it.
+    The arithmetic is the parameters' dtype; wrap calls in `torch.autocast` for another (model.speed says which
+    of the two is faster on a machine).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.embed_tokens.weight
+        self._rotary_TR = torch.empty(0, 0)
+        if self.embed_tokens.weight.device.type != "meta":
+            self.initialise_()
+
+    @torch.no_grad()
+    def initialise_(self) -> None:
+        """Normal weights of deviation initializer_range; what writes to the stream, 1 / sqrt(2 * layers) of it."""
+        deviation = self.config.initializer_range
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding | Router):
+                module.weight.normal_(0.0, deviation)
+            elif isinstance(module, Experts):
+                for matrix in module.parameters():
+                    matrix.normal_(0.0, deviation)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight", "down_proj")):
+                parameter.mul_((2 * self.config.num_hidden_layers) ** -0.5)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Normed hidden states, [B, T, D]; `logits` makes of them what the next token may be."""
+        length = tokens_BT.shape[1]
+        if length > self.config.max_position_embeddings:
+            raise ModelError(
+                f"a sequence of {length} tokens exceeds max_position_embeddings "
+                f"({self.config.max_position_embeddings}); shorten it"
+            )
+        rotary_TR = self._rotary(length, tokens_BT.device)
+        pad = self.config.pad_token_id
+        valid_BT = None if pad is None else tokens_BT != pad
+        x_BTD = self.embed_tokens(tokens_BT)
+        for layer in self.layers:
+            x_BTD = layer(x_BTD, rotary_TR, valid_BT)
+        return self.norm(x_BTD)
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """[..., D] to [..., V]."""
+        return self.lm_head(hidden_BTD)
+
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, int]:
+        """Mean cross-entropy over the positions whose target is not -100, and how many they are.
+
+        targets_BT[b, t] is the token that follows tokens_BT[b, t]. The head runs at those positions alone.
+        """
+        hidden_BTD = self(tokens_BT)
+        position_S = (targets_BT.flatten() != NO_TARGET).nonzero().squeeze(1)
+        if not len(position_S):
+            raise ModelError("the batch has no target: every entry of targets_BT is -100; leave the batch out")
+        hidden_SD = hidden_BTD.flatten(0, 1).index_select(0, position_S)
+        targets_S = targets_BT.flatten().index_select(0, position_S)
+        return linear_cross_entropy(hidden_SD, self.lm_head.weight, targets_S), len(position_S)
+
+    def _rotary(self, length: int, device: torch.device) -> Tensor:
+        if len(self._rotary_TR) < length or self._rotary_TR.device != device:
+            grown = min(max(256, 1 << (length - 1).bit_length()), self.config.max_position_embeddings)
+            self._rotary_TR = rotary_table(self.config, grown).to(device)
+        return self._rotary_TR[:length]

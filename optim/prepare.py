@@ -1,0 +1,84 @@
+"""From texts to a tokenised dataset: the tokenizer's sample, examples kept and dropped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from optim.dataset import DatasetBuilder
+
+
+class Pair(Protocol):
+    """One training text: what is given, what is to be learned, and the task that it belongs to.
+
+    An optional attribute `weight` says how often an epoch shows it, on average (1 if absent).
+    """
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+
+
+class Encoder(Protocol):
+    """A tokenizer, as far as preparing data needs one."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+def digest(content: Any) -> str:
+    """Twelve hex digits that stand for a JSON value."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def collect(texts: Iterable[Pair], console: Console) -> list[Pair]:
+    """All texts, in memory, with a running count on a terminal."""
+    if not console.is_terminal:
+        return list(texts)
+    with console.status("reading training texts") as status:
+        pairs = []
+        for pair in texts:
+            pairs.append(pair)
+            if len(pairs) % 1000 == 0:
+                status.update(f"reading training texts: {len(pairs):,}")
+    return pairs
+
+
+def sample_texts(pairs: Sequence[Pair], examples: int, seed: int) -> Iterator[str]:
+    """Prompts and targets of a random sample of the examples: what the tokenizer is trained on."""
+    for pair in random.Random(seed).sample(pairs, min(examples, len(pairs))):
+        yield pair.prompt
+        yield pair.target
+
+
+def tokenise(
+    pairs: Sequence[Pair], encoder: Encoder, *, vocabulary: int, max_length: int, eos: int, console: Console
+) -> DatasetBuilder:
+    """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end."""
+    builder = DatasetBuilder(vocabulary, max_length)
+    for pair in track(pairs, "tokenising", console=console, disable=not console.is_terminal):
+        target = list(encoder.encode(pair.target))
+        if eos not in target:
+            target.append(eos)
+        builder.add(encoder.encode(pair.prompt), target, pair.task, getattr(pair, "weight", 1.0))
+    return builder
+
+
+def show_counts(builder: DatasetBuilder, max_length: int, console: Console) -> None:
+    """Print how many examples and tokens of each task there are, and how many examples were too long."""
+    table = Table("task", "examples", "tokens", f"dropped (over {max_length} tokens, or empty)")
+    for task, (kept, dropped, tokens) in sorted(builder.counts.items()):
+        table.add_row(task, f"{kept:,}", f"{tokens:,}", f"{dropped:,}")
+    total = [sum(column) for column in zip(*builder.counts.values(), strict=True)]
+    if total:
+        table.add_row("all", f"{total[0]:,}", f"{total[2]:,}", f"{total[1]:,}")
+    console.print(table)

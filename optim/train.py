@@ -1,0 +1,268 @@
+"""Train a model on the corpus: `python -m optim.train --config FILE`, or `torchrun -m optim.train` on several
+ranks.
+
+The one file of `optim` that knows `model` and `corpus`; it puts the library's parts together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from torch import nn
+
+import model as model_room
+from corpus.errors import CorpusError
+from model.errors import ModelError
+from optim.checkpoint import Checkpoints, Snapshot, Stateful
+from optim.config import RunConfig, read_config
+from optim.dataset import Batcher, TokenDataset
+from optim.ema import MovingAverage
+from optim.errors import ConfigError, DataError, OptimError
+from optim.evaluation import held_out, mean_losses
+from optim.journal import Journal
+from optim.loop import LoopSettings, Outcome, train_loop
+from optim.muonclip import MuonClip
+from optim.newton_schulz import fast_dtype
+from optim.parallel import barrier, rank, world_size
+from optim.prepare import collect, digest, sample_texts, show_counts, tokenise
+from optim.qkclip import ClippableAttention
+from optim.schedule import wsd
+from optim.split import parameter_table, split_parameters
+
+HOURS = timedelta(hours=6)  # how long ranks wait for rank 0 to prepare data or save
+
+
+def main(config_path: Path, resume: bool | None = None, settings: Sequence[str] = ()) -> int:
+    """Run the training that a file describes and return the exit status; errors are messages, not tracebacks.
+
+    `resume` True goes on from the last checkpoint, False starts afresh, None does either, but refuses to
+    choose when there is a checkpoint. `settings` are `section.key=value` overrides.
+    """
+    errors = Console(stderr=True)
+    try:
+        outcome = train(read_config(config_path, settings), resume, source=str(config_path))
+    except (OptimError, CorpusError, ModelError) as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("stopped at once; the last checkpoint stands", style="red")
+        return 130
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    return 130 if outcome.interrupted else 0
+
+
+def train(config: RunConfig, resume: bool | None = None, source: str = "FILE") -> Outcome:
+    """Prepare data if needed, train, export; see `main`. Raises OptimError, CorpusError or ModelError."""
+    device = _set_up(config)
+    console = Console(quiet=rank() > 0)
+    console.print(config.lines(), markup=False, highlight=False)
+    checkpoints = Checkpoints(config.output.run / "checkpoints")
+    snapshot = _choose_start(config, checkpoints, resume)
+    shape = model_config(config)
+    tokenizer, dataset = _prepare(config, shape, console)
+
+    torch.manual_seed(config.train.seed)
+    model = model_room.Transformer(shape).to(device)
+    groups = split_parameters(model, config.train.adam_lr)
+    console.print(parameter_table(groups), markup=False, highlight=False)
+    attentions = [module for module in model.modules() if isinstance(module, ClippableAttention)]
+    optimizer = MuonClip(
+        groups,
+        config.train.lr,
+        weight_decay=config.train.weight_decay,
+        momentum=config.train.momentum,
+        nesterov=config.train.nesterov,
+        ns_steps=config.train.ns_steps,
+        attentions=attentions,
+        tau=config.train.tau,
+    )
+    scheduler = wsd(optimizer, config.train.steps, config.train.warmup, config.train.decay_fraction)
+    average = MovingAverage(model, config.train.ema_decay) if config.train.ema_decay else None
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    if average:
+        parts["average"] = average
+    if snapshot:
+        snapshot.restore(parts)
+        console.print(f"resuming at step {snapshot.step} from {snapshot.path}", markup=False)
+
+    train_rows, held_rows = held_out(dataset, config.train.eval_examples, config.train.seed)
+    precision = config.train.precision
+    if precision == "auto":
+        precision = "bf16" if fast_dtype(device) == torch.bfloat16 else "fp32"
+
+    def after_step(model: nn.Module) -> None:
+        model_room.update_router_bias(model, config.train.router_bias_rate)
+        if average:
+            average.update()
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        with average.in_place() if average else nullcontext():
+            return mean_losses(model, dataset, held_rows, config.train.batch_tokens, precision, attentions)
+
+    start = snapshot.step if snapshot else 0
+    outcome = train_loop(
+        model,
+        optimizer,
+        scheduler,
+        Batcher(
+            dataset,
+            train_rows,
+            config.train.batch_tokens,
+            config.train.seed,
+            config.train.accumulate,
+            rank(),
+            world_size(),
+        ),
+        LoopSettings(
+            config.train.steps,
+            config.train.grad_clip,
+            precision,
+            config.train.checkpoint_every,
+            config.train.eval_every,
+        ),
+        Journal(
+            config.train.steps,
+            start,
+            path=config.output.run / "log.jsonl",
+            log_every=config.train.log_every,
+            console=console,
+            silent=rank() > 0,
+        ),
+        start=start,
+        checkpoints=checkpoints,
+        parts=parts,
+        config=config.as_dict(),
+        after_step=after_step,
+        evaluate=evaluate if len(held_rows) else None,
+    )
+    if outcome.interrupted:
+        console.print(
+            f"stopped after step {outcome.step} of {config.train.steps}; resume with\n"
+            f"  python -m optim.train --config {source} --resume",
+            markup=False,
+        )
+    elif config.output.export and rank() == 0:
+        with average.in_place() if average else nullcontext():
+            model_room.hf.export(model, tokenizer, config.output.export)
+        console.print(f"exported to {config.output.export}", markup=False)
+    barrier()
+    return outcome
+
+
+def model_config(config: RunConfig) -> Any:
+    """The preset with the file's overrides; `ConfigError` if there is no such preset or field."""
+    presets = model_room.PRESETS
+    if config.model.preset not in presets:
+        raise ConfigError(f"model.preset is {config.model.preset!r}; there are {', '.join(sorted(presets))}")
+    fields = {**presets[config.model.preset].to_json(), **config.model.overrides}
+    return model_room.ModelConfig.from_json(fields)
+
+
+def _set_up(config: RunConfig) -> torch.device:
+    """Threads, device and, under torchrun, the process group."""
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    cuda = config.train.device == "cuda" or (config.train.device == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise ConfigError("train.device is cuda, but PyTorch sees no GPU; set it to auto or cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if dist.is_torchelastic_launched() and not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=HOURS)
+    return device
+
+
+def _choose_start(config: RunConfig, checkpoints: Checkpoints, resume: bool | None) -> Snapshot | None:
+    """The checkpoint to go on from, checked against the configuration; None for a fresh start."""
+    folder = checkpoints.folder
+    if resume is False:
+        if rank() == 0:
+            checkpoints.clear()
+        return None
+    if not checkpoints.paths():
+        if resume:
+            raise ConfigError(
+                f"there is no checkpoint in {folder} to resume from; leave --resume out to start"
+            )
+        return None
+    if resume is None:
+        raise ConfigError(
+            f"{folder} holds {checkpoints.paths()[-1].name}: "
+            "say --resume to go on from it, --fresh to discard it"
+        )
+    snapshot = checkpoints.load()
+    if snapshot:
+        free = config.free_on_resume(snapshot.config, snapshot.step)
+        snapshot.refuse_other_config(config.as_dict(), free)
+    return snapshot
+
+
+def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, TokenDataset]:
+    """The tokenizer and the tokenised data, made by rank 0 unless the run folder has them."""
+    made_of = {
+        "data": config.data,
+        "vocabulary": shape.vocab_size,
+        **config.train.model_dump(include={"seed", "max_length", "tokenizer_sample"}),
+    }
+    folder = config.output.run / f"data-{digest(made_of)}"
+    if rank() == 0 and not folder.is_dir():
+        _make_data(config, shape, folder, console)
+    barrier()
+    if not folder.is_dir():
+        raise DataError(f"rank 0 has not made {folder}; see its message")
+    dataset = TokenDataset.read(folder)
+    console.print(f"{len(dataset):,} examples, {len(dataset.tokens):,} tokens in {folder}", markup=False)
+    return model_room.Tokenizer.load(folder), dataset
+
+
+def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) -> None:
+    from corpus.mixture import SPECIAL_TOKENS, training_texts
+
+    pairs = collect(training_texts(dict(config.data), config.train.seed), console)
+    console.print(f"training a tokenizer of {shape.vocab_size:,} tokens")
+    sample = sample_texts(pairs, config.train.tokenizer_sample, config.train.seed)
+    tokenizer = model_room.Tokenizer.train(sample, shape.vocab_size, SPECIAL_TOKENS)
+    builder = tokenise(
+        pairs,
+        tokenizer,
+        vocabulary=shape.vocab_size,
+        max_length=config.train.max_length,
+        eos=shape.eos_token_id,
+        console=console,
+    )
+    show_counts(builder, config.train.max_length, console)
+    builder.build().write(folder, with_files=tokenizer.save)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("optim.train", description="Train a model on the corpus.")
+    parser.add_argument("--config", type=Path, required=True, help="TOML file of the run")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume", action="store_const", const=True, default=None, help="from the last checkpoint"
+    )
+    start.add_argument(
+        "--fresh", dest="resume", action="store_const", const=False, help="discard checkpoints"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="section.key=value", help="override the file"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    options = _parse(None)
+    sys.exit(main(options.config, options.resume, options.set))

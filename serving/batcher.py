@@ -1,0 +1,98 @@
+"""Questions that arrive together are answered together, by one worker, over a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from .errors import Overloaded, ServingError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Feeds `work`, a plain function over a batch, from async callers. Use from one event loop."""
+
+    def __init__(
+        self, work: Callable[[Sequence[Item]], list[Answer]], *, max_batch: int = 8, queue: int = 32
+    ) -> None:
+        self._work = work
+        self._max_batch = max_batch
+        self._limit = queue
+        self._waiting: asyncio.Queue[tuple[Item, asyncio.Future[Answer]]] = asyncio.Queue()
+        self._inside = 0
+        self._seconds_each = 1.0  # a running mean of what one item takes
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="suresql-engine")
+        self._task = asyncio.create_task(self._run())
+
+    def submit(self, item: Item) -> asyncio.Future[Answer]:
+        """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded."""
+        if self._inside >= self._limit:
+            wait = max(1, math.ceil(self._inside * self._seconds_each))
+            raise Overloaded(
+                f"{self._inside} questions are waiting, which is all that may.",
+                f"Try again in {wait} s.",
+                wait,
+            )
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._inside += 1
+        future.add_done_callback(self._left)
+        self._waiting.put_nowait((item, future))
+        return future
+
+    async def close(self) -> None:
+        """Stop after the batch that is being worked on; who still waits is told so."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        while not self._waiting.empty():
+            _, future = self._waiting.get_nowait()
+            if not future.done():
+                future.set_exception(
+                    Overloaded("The server is stopping.", "Ask another, or try again shortly.", 5)
+                )
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _left(self, _future: asyncio.Future[Answer]) -> None:
+        self._inside -= 1
+
+    async def _run(self) -> None:
+        while True:
+            batch = [await self._waiting.get()]
+            while len(batch) < self._max_batch and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            batch = [(item, future) for item, future in batch if not future.done()]
+            if batch:
+                try:
+                    await self._answer(batch)
+                except asyncio.CancelledError:
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(
+                                Overloaded("The server is stopping.", "Try again shortly.", 5)
+                            )
+                    raise
+
+    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(self._pool, self._work, [item for item, _ in batch])
+        except Exception as error:
+            if len(batch) == 1 or not isinstance(error, ServingError):
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            for one in batch:  # a bad one must not spoil the others'
+                await self._answer([one])
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+        each = (time.perf_counter() - started) / len(batch)
+        self._seconds_each += 0.2 * (each - self._seconds_each)

@@ -1,0 +1,5 @@
+"""The command `suresql`."""
+
+from .main import main
+
+__all__ = ["main"]

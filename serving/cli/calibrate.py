@@ -1,0 +1,47 @@
+"""`suresql calibrate`: fit the fusion of the signals on judged predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import console, print_json
+
+
+def calibrate(
+    predictions: Annotated[
+        list[Path], typer.Argument(help="Files that suresql eval wrote.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write it. [default: fusion.json of the checkpoint]", show_default=False),
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Folder of the model.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+) -> None:
+    """Fit what turns signals into a probability, on questions that training did not see.
+
+    [bold]Examples[/bold]
+
+      suresql calibrate predictions.jsonl
+
+      suresql calibrate spider.jsonl demo.jsonl --out fusion.json
+    """
+    from ..calibration import calibrate as fit
+    from ..settings import load_settings
+    from .evaluate import show_metrics
+
+    settings = load_settings(checkpoint=checkpoint)
+    file = out or settings.fusion_file
+    found = fit(predictions, file)
+    if as_json:
+        print_json({"fusion": str(file), **found})
+    else:
+        show_metrics(found)
+        console.print(
+            f"Fitted; the figures are on what it was fitted on. Written to {file}.",
+            markup=False,
+            soft_wrap=True,
+        )

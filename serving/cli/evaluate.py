@@ -1,0 +1,70 @@
+"""`suresql eval`: execution accuracy and how well the confidence knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import console, errors, number, print_json, table_of
+
+
+def evaluate(
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines of {id, question, sql, db_id}.", show_default=False)
+    ],
+    db_root: Annotated[Path, typer.Option(help="Folder with <db_id>.sqlite.", show_default=False)],
+    predictions: Annotated[
+        Path, typer.Option(help="Where to write a line for each; goes on from what it holds.")
+    ] = Path("predictions.jsonl"),
+    checkpoint: Annotated[str | None, typer.Option(help="Folder of the model.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first so many.", min=1, show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON alone.")] = False,
+) -> None:
+    """Measure accuracy and confidence on questions with known SQL.
+
+    [bold]Examples[/bold]
+
+      suresql eval dev.jsonl --db-root databases --predictions out.jsonl
+
+      suresql eval dev.jsonl --db-root databases --limit 100 --json
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..errors import EvaluationError
+    from ..settings import load_settings
+
+    settings = load_settings(checkpoint=checkpoint)
+    if not file.is_file():
+        raise EvaluationError(f"There is no file {file}.", "Give a JSON-lines file of questions.")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("Loading the model", total=None)
+        from .. import evaluation
+        from ..assembly import load_pipeline
+
+        pipeline = load_pipeline(settings)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, description="Asking", completed=done, total=total)
+
+        found = evaluation.evaluate(
+            pipeline, file, db_root, predictions, progress=show, limit=limit, timeout_s=settings.sql_timeout_s
+        )
+    if as_json:
+        print_json(found)
+    else:
+        show_metrics(found)
+        console.print(f"Predictions are in {predictions}.", markup=False, soft_wrap=True)
+
+
+def show_metrics(found: dict[str, Any]) -> None:
+    """The metrics as two tables: of the confidence, and of each signal."""
+    plain = [[name, number(value)] for name, value in found.items() if not isinstance(value, dict)]
+    console.print(table_of(["metric", "value"], plain))
+    signals = [[name, number(one["auroc"]), one["measured"]] for name, one in found["signals"].items()]
+    if signals:
+        console.print(table_of(["signal", "AUROC", "measured"], signals))

@@ -1,0 +1,52 @@
+"""The command's entry: its subcommands, each in a file of its own, and what becomes of errors.
+
+What is slow to import (torch, transformers, sqlglot) is imported inside the commands: --help is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from .ask import ask
+from .bench import bench
+from .calibrate import calibrate
+from .db import app as db
+from .evaluate import evaluate
+from .output import fail
+from .serve import serve
+from .train import train
+
+app = typer.Typer(
+    name="suresql",
+    help="Ask a database in plain language; get SQL and a confidence that one can act on.",
+    epilog='Start with:  suresql ask "which suppliers are in Germany?"',
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command()(ask)
+app.command()(serve)
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(calibrate)
+app.command()(bench)
+app.add_typer(db, name="db")
+
+
+def main() -> None:
+    """Run the command; a ServingError becomes one message with a hint, and exit status 1."""
+    from ..errors import ServingError
+
+    try:
+        app()
+    except ServingError as error:
+        fail(error.message, error.hint)
+    except KeyboardInterrupt:
+        fail("Interrupted.", status=130)
+    except BrokenPipeError:  # the reader, such as `head`, has what it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

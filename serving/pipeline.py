@@ -1,0 +1,210 @@
+"""From a question to SQL with a confidence: candidates, the first that compiles, signals, fusion."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from corpus import references
+from corpus.errors import CorpusError
+from corpus.fold import unfold
+from corpus.mixture import tell_prompt, verify_prompt
+from corpus.references import EOS, YES, Binding, Prompt
+from sqlconf.signal import Answer, Reading, Signal, measure_all, values
+
+from .databases import Database
+from .engines import Completion, Engine
+from .errors import BadSql, GuardError
+from .execution import compiles
+from .guard import check
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+MAX_WORDS = 64  # tokens of a back-translation
+_REFERENCE = re.compile(r"<[tcv]\d+>")
+
+
+class Fusion(Protocol):
+    """Readings of signals to the probability that the SQL is right."""
+
+    def confidence(self, readings: Mapping[str, float | None]) -> float: ...
+
+
+@dataclass(frozen=True)
+class AskResult:
+    """SQL for a question, and how sure it is; where there is none, `sql` is empty and `error` says why."""
+
+    sql: str
+    confidence: float
+    abstain: bool
+    signals: list[Reading]
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What goes along with an Answer: its prompt and the text that the model wrote, its end included."""
+
+    prompt: Prompt
+    written: str
+
+
+@dataclass(frozen=True)
+class _Choice:
+    sql: str
+    completion: Completion
+    context: Context
+
+
+class LanguageModel:
+    """sqlconf's Model over an engine: the two things that signals ask of a language model."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
+        """Each answer's SQL in words, as the model puts it."""
+        return self._on_contexts(answers, self._tell)
+
+    def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
+        """The probability that the model gives to <yes> after each answer."""
+        return self._on_contexts(answers, self._verify)
+
+    def _tell(self, contexts: Sequence[Context]) -> list[str]:
+        prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
+        return [found[0].text.strip() for found in self._engine.generate(prompts, max_tokens=MAX_WORDS)]
+
+    def _verify(self, contexts: Sequence[Context]) -> list[float]:
+        prompts = [verify_prompt(context.written, context.prompt) for context in contexts]
+        scores = self._engine.score(prompts, [YES] * len(prompts))
+        return [min(1.0, math.exp(sum(logprobs))) for logprobs in scores]
+
+    def _on_contexts(
+        self, answers: Sequence[Answer], ask: Callable[[Sequence[Context]], list[T]]
+    ) -> list[T | None]:
+        known = [
+            (i, answer.context) for i, answer in enumerate(answers) if isinstance(answer.context, Context)
+        ]
+        found: list[T | None] = [None] * len(answers)
+        if known:
+            for (i, _), one in zip(known, ask([context for _, context in known]), strict=True):
+                found[i] = one
+        return found
+
+
+class ReferenceMask:
+    """The token ids that may follow a prompt: all but references that the prompt does not define."""
+
+    def __init__(self, vocabulary: Mapping[str, int], barred: Sequence[str] = ()) -> None:
+        """`vocabulary` maps every token's text to its id; `barred` are tokens that no answer has."""
+        self._references = {text: i for text, i in vocabulary.items() if _REFERENCE.fullmatch(text)}
+        never = {vocabulary[text] for text in barred if text in vocabulary} | set(self._references.values())
+        self._free = [i for i in vocabulary.values() if i not in never]
+
+    def allowed(self, binding: Binding) -> list[int]:
+        return self._free + [
+            self._references[text] for text in binding.references() if text in self._references
+        ]
+
+
+class Pipeline:
+    """Answers questions in batches. Construct once; safe to call from several threads if the engine is."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        signals: Sequence[Signal],
+        fusion: Fusion,
+        *,
+        mask: ReferenceMask | None = None,
+        candidates: int = 4,
+        max_tokens: int = 160,
+        abstain_below: float = 0.5,
+    ) -> None:
+        self.engine = engine
+        self.signals = list(signals)
+        self.fusion = fusion
+        self.abstain_below = abstain_below
+        self._mask = mask
+        self._candidates = candidates
+        self._max_tokens = max_tokens
+
+    def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
+        """SQL with a confidence for each question on its database. Runs nothing that was generated.
+
+        Raises DatabaseUnavailable, PromptTooLong or EngineError, each on behalf of the whole batch.
+        """
+        if not questions:
+            return []
+        started = time.perf_counter()
+        prompts = [references.ask(text, db.schema(), db.contents()) for text, db in questions]
+        found = self.engine.generate(
+            [prompt.text for prompt in prompts],
+            max_tokens=self._max_tokens,
+            n=self._candidates,
+            allowed=None
+            if self._mask is None
+            else [self._mask.allowed(prompt.binding) for prompt in prompts],
+        )
+        choices = [
+            _choose(prompt, completions, database.path)
+            for prompt, completions, (_, database) in zip(prompts, found, questions, strict=True)
+        ]
+        answers = [
+            Answer(text, choice.sql, database.schema(), choice.completion.logprobs, choice.context)
+            for (text, database), choice in zip(questions, choices, strict=True)
+            if isinstance(choice, _Choice)
+        ]
+        readings = iter(measure_all(self.signals, answers))
+        ms = (time.perf_counter() - started) * 1000 / len(questions)
+        return [
+            self._result(choice, next(readings) if isinstance(choice, _Choice) else [], completions, ms)
+            for choice, completions in zip(choices, found, strict=True)
+        ]
+
+    def _result(
+        self, choice: _Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float
+    ) -> AskResult:
+        sql, error = (choice.sql, None) if isinstance(choice, _Choice) else ("", choice)
+        confidence = self.fusion.confidence(values(readings)) if error is None else 0.0
+        return AskResult(
+            sql=sql,
+            confidence=confidence,
+            abstain=error is not None or confidence < self.abstain_below,
+            signals=readings,
+            model=self.engine.model_name,
+            prompt_tokens=found[0].prompt_tokens,
+            completion_tokens=sum(len(one.token_ids) for one in found),
+            ms=ms,
+            error=error,
+        )
+
+
+def _choose(prompt: Prompt, completions: Sequence[Completion], path: Path) -> _Choice | str:
+    """The likeliest candidate that the guard passes and the database can plan; else why not."""
+    reason = ""
+    for completion in completions:
+        if completion.finish_reason == "length":
+            reason = reason or "it did not come to an end"
+            continue
+        try:
+            sql = unfold(completion.text, prompt.binding)
+            check(sql)
+            compiles(path, sql)
+        except (CorpusError, RecursionError) as error:
+            reason = reason or str(error)
+        except (GuardError, BadSql) as error:
+            reason = reason or error.message
+        else:
+            return _Choice(sql, completion, Context(prompt, completion.text + EOS))
+    return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"

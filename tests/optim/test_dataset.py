@@ -1,0 +1,143 @@
+"""Tokenised data: what bears loss, in which order batches come, what they waste."""
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optim import Batcher, DataError, DatasetBuilder, TokenDataset
+
+
+def make(lengths, weights=None, vocabulary=1000):
+    """Example i has lengths[i] tokens: a prompt of a third of them, then the target."""
+    builder = DatasetBuilder(vocabulary, max_length=10_000)
+    for i, length in enumerate(lengths):
+        tokens = [(i * 7 + k) % 900 + 3 for k in range(length)]
+        weight = 1.0 if weights is None else weights[i]
+        builder.add(tokens[: length // 3], tokens[length // 3 :], f"task{i % 2}", weight)
+    return builder.build()
+
+
+def batcher(dataset, batch_tokens=512, seed=0, **options):
+    return Batcher(dataset, np.arange(len(dataset)), batch_tokens, seed, **options)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return make(np.random.default_rng(0).integers(20, 120, 3000))
+
+
+def test_only_the_target_bears_loss_and_padding_is_zero():
+    builder = DatasetBuilder(100, max_length=8)
+    builder.add([1, 11, 12], [21, 22, 2], "a")
+    builder.add([1], [31, 2], "a")
+    tokens_BT, targets_BT = builder.build().collate([0, 1])
+    assert tokens_BT.tolist() == [[1, 11, 12, 21, 22], [1, 31, 0, 0, 0]]
+    assert targets_BT.tolist() == [[-100, -100, 21, 22, 2], [31, 2, -100, -100, -100]]
+
+
+def test_without_a_prompt_all_but_the_first_token_are_targets():
+    builder = DatasetBuilder(100, max_length=8)
+    builder.add([], [5, 6, 2], "a")
+    tokens_BT, targets_BT = builder.build().collate([0])
+    assert (tokens_BT.tolist(), targets_BT.tolist()) == ([[5, 6]], [[6, 2]])
+
+
+def test_too_long_and_empty_examples_are_dropped_and_counted_by_task():
+    builder = DatasetBuilder(100, max_length=4)
+    builder.add([1, 2], [3, 4], "fits")
+    builder.add([1, 2], [3, 4, 5], "long")
+    builder.add([1, 2], [], "empty")
+    assert builder.counts == {"fits": [1, 0, 4], "long": [0, 1, 0], "empty": [0, 1, 0]}
+    assert builder.build().tasks == ("fits",)
+
+
+def test_nothing_to_train_on_is_an_error():
+    builder = DatasetBuilder(100, max_length=2)
+    builder.add([1, 2], [3], "long")
+    with pytest.raises(DataError, match="no training example of at most 2 tokens"):
+        builder.build()
+
+
+@pytest.mark.parametrize(("vocabulary", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.int32)])
+def test_it_comes_back_from_disk_in_the_smallest_type(tmp_path, vocabulary, dtype):
+    dataset = make([5, 9, 30], vocabulary=vocabulary)
+    dataset.write(tmp_path / "data", with_files=lambda folder: (folder / "more").write_text("x"))
+    again = TokenDataset.read(tmp_path / "data")
+    assert again.tokens.dtype == dtype
+    for name in ("tokens", "offsets", "target_start", "task", "weight"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(dataset, name))
+    assert again.tasks == dataset.tasks == ("task0", "task1")
+    assert (tmp_path / "data" / "more").read_text() == "x"
+    (tmp_path / "data" / "offsets.npy").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"data is damaged.*remove that folder"):
+        TokenDataset.read(tmp_path / "data")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    def fail(folder):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left"):
+        make([5]).write(tmp_path / "data", with_files=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_padding_wastes_less_than_a_twentieth(dataset):
+    padded = used = 0
+    for ((tokens_BT, _),) in islice(batcher(dataset, 4096)(0), 60):
+        padded += tokens_BT.numel()
+        used += int((tokens_BT != 0).sum())
+    assert used / padded > 0.95
+
+
+def test_an_epoch_shows_every_example_once(dataset):
+    shown = np.concatenate(batcher(dataset).epoch(3))
+    assert sorted(shown) == list(range(len(dataset)))
+
+
+def test_a_weight_is_how_often_an_epoch_shows_an_example():
+    dataset = make([10] * 400, weights=[2.0] * 100 + [1.0] * 100 + [0.25] * 100 + [0.0] * 100)
+    shown = Counter(int(i) for epoch in range(8) for i in np.concatenate(batcher(dataset).epoch(epoch)))
+    by_weight = [sum(shown[i] for i in range(start, start + 100)) / 800 for start in (0, 100, 200, 300)]
+    assert by_weight[0] == 2
+    assert by_weight[1] == 1
+    assert by_weight[2] == pytest.approx(0.25, abs=0.06)
+    assert by_weight[3] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(2, 60), min_size=1, max_size=80), st.integers(60, 400), st.integers(0, 5))
+def test_batches_keep_to_the_size_and_none_but_the_only_one_is_tiny(lengths, batch_tokens, seed):
+    dataset = make(lengths)
+    batches = batcher(dataset, batch_tokens, seed).epoch(0)
+    sizes = [dataset.lengths[batch].max() * len(batch) for batch in batches]
+    assert max(sizes) <= batch_tokens
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+def test_the_order_follows_from_seed_and_step_across_epochs(dataset):
+    one = list(islice(batcher(dataset).batches_of_rows(0), 1500))
+    assert len(batcher(dataset).epoch(0)) < 700
+    for start in (1, 500, 1100):
+        later = list(islice(batcher(dataset).batches_of_rows(start), 50))
+        for a, b in zip(one[start:], later, strict=False):
+            np.testing.assert_array_equal(a, b)
+    other = next(batcher(dataset, seed=1).batches_of_rows(0))
+    assert one[0].tolist() != other.tolist()
+
+
+def test_ranks_and_micro_batches_partition_the_batch(dataset):
+    ((whole_BT, _),) = next(batcher(dataset)(5))
+    shares = [next(batcher(dataset, rank=rank, world=2, accumulate=2)(5)) for rank in range(2)]
+    assert [len(share) for share in shares] == [2, 2]
+    rows = sorted(tuple(row[row != 0].tolist()) for share in shares for tokens, _ in share for row in tokens)
+    assert rows == sorted(tuple(row[row != 0].tolist()) for row in whole_BT)
+
+
+def test_a_batch_too_small_for_the_ranks_is_an_error():
+    with pytest.raises(DataError, match="cannot be shared among 3 ranks"):
+        next(batcher(make([10, 10]), world=3)(0))
