@@ -22,7 +22,7 @@ YES, NO, ANY = "<yes>", "<no>", "<%>"
 KEY, EXACT, PART = "<key>", "<exact>", "<part>"
 _TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
 SPECIAL_TOKENS: tuple[str, ...] = (
-    "<pad>", BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>",
+    ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>",
     *(f"<t{i}>" for i in range(MAX_TABLES)), *(f"<c{i}>" for i in range(MAX_COLUMNS)), *(f"<v{i}>" for i in range(MAX_VALUES)),
 )
 CHAT_TEMPLATE = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"

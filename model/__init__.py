@@ -3,7 +3,9 @@
 from model.attention import LatentAttention
 from model.config import PRESETS, ModelConfig, ParameterCount, Yarn
 from model.errors import ModelError
+from model.hf import export, load, load_transformers
 from model.moe import update_router_bias
+from model.tokenizer import Tokenizer
 from model.transformer import NO_TARGET, Transformer
 
 __all__ = [
@@ -13,7 +15,11 @@ __all__ = [
     "ModelConfig",
     "ModelError",
     "ParameterCount",
+    "Tokenizer",
     "Transformer",
     "Yarn",
+    "export",
+    "load",
+    "load_transformers",
     "update_router_bias",
 ]

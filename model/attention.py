@@ -1,7 +1,7 @@
-"""Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1), which QK-clip can watch and scale.
+"""Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, 2.1), which QK-clip can watch and scale.
 
-Suffixes as in `transformer.py`, and here: N = qk_nope_head_dim, R = qk_rope_head_dim, K = N + R, V = v_head_dim,
-L = kv_lora_rank, M = N + V.
+Suffixes as in `transformer.py`, and here: N = qk_nope_head_dim, R = qk_rope_head_dim, K = N + R,
+V = v_head_dim, L = kv_lora_rank, M = N + V.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ class LatentAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads, self.nope, self.rope = config.num_attention_heads, config.qk_nope_head_dim, config.qk_rope_head_dim
+        self.heads, self.nope, self.rope = (
+            config.num_attention_heads,
+            config.qk_nope_head_dim,
+            config.qk_rope_head_dim,
+        )
         self.value, self.latent = config.v_head_dim, config.kv_lora_rank
         self.scale = softmax_scale(config)
         self.q_rank = config.q_lora_rank
@@ -75,15 +79,17 @@ class LatentAttention(nn.Module):
     def qk_clip_(self, gamma_H: Tensor) -> None:
         """Scale head h's logits by gamma_H[h] (Kimi K2, arXiv 2507.20534, Algorithm 1).
 
-        The head's own q and k parts share the factor; the rotary key belongs to all heads and stays, so that its
-        query takes gamma whole.
+        The head's own q and k parts share the factor; the rotary key belongs to all heads and stays, so that
+        its query takes gamma whole.
         """
         query = self.q_proj if self.q_rank is None else self.q_b_proj
         gamma_H11 = gamma_H.to(query.weight)[:, None, None]
         query_HKx = query.weight.view(self.heads, self.nope + self.rope, -1)
         query_HKx[:, : self.nope].mul_(gamma_H11.sqrt())
         query_HKx[:, self.nope :].mul_(gamma_H11)
-        self.kv_b_proj.weight.view(self.heads, self.nope + self.value, -1)[:, : self.nope].mul_(gamma_H11.sqrt())
+        self.kv_b_proj.weight.view(self.heads, self.nope + self.value, -1)[:, : self.nope].mul_(
+            gamma_H11.sqrt()
+        )
 
 
 class _Assemble(torch.autograd.Function):

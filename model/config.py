@@ -1,4 +1,4 @@
-"""What a model is made of: the shape of a DeepSeek-V3 style mixture of experts, under Hugging Face's field names."""
+"""The shape of a DeepSeek-V3 style mixture of experts, under Hugging Face's field names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Yarn:
         if self.factor < 1:
             raise ModelError(f"rope_scaling.factor is {self.factor}; YaRN extends a context: give 1 or more")
         if min(self.mscale, self.mscale_all_dim, self.beta_fast, self.beta_slow) <= 0:
-            raise ModelError("rope_scaling's mscale, mscale_all_dim, beta_fast and beta_slow must be positive")
+            raise ModelError(
+                "rope_scaling's mscale, mscale_all_dim, beta_fast and beta_slow must be positive"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ class ModelConfig:
 
     def _check_routing(self) -> None:
         if self.n_routed_experts % self.n_group:
-            raise ModelError(f"{self.n_routed_experts} experts do not divide into n_group={self.n_group} groups")
+            raise ModelError(
+                f"{self.n_routed_experts} experts do not divide into n_group={self.n_group} groups"
+            )
         if not self.topk_group <= self.n_group:
             raise ModelError(f"topk_group is {self.topk_group}; there are only n_group={self.n_group} groups")
         group_size = self.n_routed_experts // self.n_group
@@ -144,9 +148,10 @@ class ModelConfig:
 
 
 _POSITIVE = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank", "qk_nope_head_dim",
-    "qk_rope_head_dim", "v_head_dim", "intermediate_size", "moe_intermediate_size", "n_routed_experts",
-    "num_experts_per_tok", "n_shared_experts", "n_group", "topk_group", "max_position_embeddings",
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank",
+    "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size", "moe_intermediate_size",
+    "n_routed_experts", "num_experts_per_tok", "n_shared_experts", "n_group", "topk_group",
+    "max_position_embeddings",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear head in chunks of rows, so that no [positions, vocabulary] table is ever whole."""
+"""Cross-entropy of a linear head in chunks of rows, so that no [positions, vocabulary] table is ever made."""
 
 from __future__ import annotations
 

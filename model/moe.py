@@ -1,7 +1,7 @@
-"""Mixture of experts: DeepSeek-V3's router (arXiv 2412.19437, section 2.1.2) and experts that run one after another.
+"""Mixture of experts: DeepSeek-V3's router (arXiv 2412.19437, 2.1.2) and experts run one after another.
 
-Suffixes as in `transformer.py`, and here: N = tokens of the whole batch, A = experts of a token (top-k), P = N * A
-pairs of token and expert, sorted by expert, I = width of an expert.
+Suffixes as in `transformer.py`, and here: N = tokens of the whole batch, A = experts of a token (top-k),
+P = N * A pairs of token and expert, sorted by expert, I = width of an expert.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         self.gate = Router(config)
         self.experts = Experts(config)
-        self.shared_experts = SwiGLU(config.hidden_size, config.moe_intermediate_size * config.n_shared_experts)
+        self.shared_experts = SwiGLU(
+            config.hidden_size, config.moe_intermediate_size * config.n_shared_experts
+        )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_ND = x_BTD.flatten(0, 1)
@@ -97,14 +99,16 @@ class MixtureOfExperts(nn.Module):
 class Routes:
     """The pairs of token and expert, sorted by expert.
 
-    pair_P: place of each pair in the [N, A] table, flattened; token_P: its token; place_NA: the inverse of pair_P.
+    pair_P: place of each pair in the flattened [N, A] table; token_P: its token; place_NA: pair_P's inverse.
     """
 
     def __init__(self, experts_NA: Tensor, experts: int) -> None:
         flat = experts_NA.flatten()
         self.pair_P = flat.argsort(stable=True)
         self.token_P = self.pair_P.div(experts_NA.shape[1], rounding_mode="floor")
-        self.place_NA = torch.empty_like(flat).scatter_(0, self.pair_P, torch.arange(len(flat), device=flat.device))
+        self.place_NA = torch.empty_like(flat).scatter_(
+            0, self.pair_P, torch.arange(len(flat), device=flat.device)
+        )
         self.place_NA = self.place_NA.view_as(experts_NA)
         self.counts_E = flat.bincount(minlength=experts)
         ends = self.counts_E.cumsum(0).tolist()
@@ -112,15 +116,21 @@ class Routes:
 
 
 class _Experts(torch.autograd.Function):
-    """All routed experts at once: gather, one product per expert and matrix over contiguous rows, sum per token.
+    """Gather; one product per expert and matrix over contiguous rows; sum per token.
 
-    The router's weight is applied to the hidden layer, which is narrower than the output. No scatter anywhere:
-    sums over a token's experts go through `place_NA` as an embedding bag.
+    The router's weight is applied to the hidden layer, which is narrower than the output. No
+    scatter anywhere: sums over a token's experts go through `place_NA` as an embedding bag.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, weights_NA: Tensor, routes: Routes, gate_EID: Tensor, up_EID: Tensor, down_EDI: Tensor
+        ctx: Any,
+        x_ND: Tensor,
+        weights_NA: Tensor,
+        routes: Routes,
+        gate_EID: Tensor,
+        up_EID: Tensor,
+        down_EDI: Tensor,
     ) -> Tensor:
         x_PD = x_ND.index_select(0, routes.token_P)
         weights_P1 = weights_NA.flatten().index_select(0, routes.pair_P).to(x_ND.dtype)[:, None]
@@ -143,7 +153,9 @@ class _Experts(torch.autograd.Function):
         grad_PD = grad_ND.index_select(0, routes.token_P)
         grad_x_PD = torch.empty_like(x_PD)
         grad_weights_P = x_PD.new_empty(len(x_PD))
-        grad_gate_EID, grad_up_EID, grad_down_EDI = (torch.empty_like(m) for m in (gate_EID, up_EID, down_EDI))
+        grad_gate_EID, grad_up_EID, grad_down_EDI = (
+            torch.empty_like(m) for m in (gate_EID, up_EID, down_EDI)
+        )
         for e, rows in enumerate(routes.slices):
             gate, up, weight = gate_PI[rows], up_PI[rows], weights_P1[rows]
             grad_hidden = grad_PD[rows] @ down_EDI[e]
@@ -180,9 +192,9 @@ def experts_reference(x_ND: Tensor, weights_NA: Tensor, experts_NA: Tensor, expe
 
 @torch.no_grad()
 def update_router_bias(model: nn.Module, rate: float) -> None:
-    """After each optimizer step: raise the bias of experts that got too few tokens by `rate`, lower the others'.
+    """After each optimizer step: raise by `rate` the bias of experts with too few tokens, lower the others'.
 
-    The auxiliary-loss-free balancing of arXiv 2408.15664; loads are summed over data-parallel ranks, then reset.
+    The auxiliary-loss-free balancing of arXiv 2408.15664; loads are summed over ranks, then reset.
     """
     routers = [module for module in model.modules() if isinstance(module, Router)]
     if not routers:

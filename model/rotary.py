@@ -11,7 +11,7 @@ from model.config import ModelConfig, Yarn
 
 
 def rotary_table(config: ModelConfig, length: int) -> Tensor:
-    """Unit complex numbers [T, R/2], R = qk_rope_head_dim: pair i at position t turns by the angle t * freq_i."""
+    """Complex [T, R/2], R = qk_rope_head_dim: at position t, pair i turns by the angle t * frequency_i."""
     size = config.qk_rope_head_dim
     frequencies = 1.0 / config.rope_theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
     amplitude = 1.0
@@ -28,8 +28,8 @@ def rotary_table(config: ModelConfig, length: int) -> Tensor:
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn pairs (x0, x1), (x2, x3), ... of the last dimension; x is [B, T, H, R], the table [T, R/2].
 
-    The result keeps the pairs' order, where transformers sorts evens before odds: the same permutation of query
-    and key, so that their products agree.
+    The result keeps the pairs' order, where transformers sorts evens before odds: the same permutation of
+    query and key, so that their products agree.
     """
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
@@ -56,7 +56,11 @@ def _yarn_frequencies(frequencies: Tensor, theta: float, yarn: Yarn) -> Tensor:
 
     def pair_that_turns(times: float) -> float:
         """Index of the pair that makes so many turns within the original context."""
-        return size * math.log(yarn.original_max_position_embeddings / (times * 2 * math.pi)) / (2 * math.log(theta))
+        return (
+            size
+            * math.log(yarn.original_max_position_embeddings / (times * 2 * math.pi))
+            / (2 * math.log(theta))
+        )
 
     low = max(math.floor(pair_that_turns(yarn.beta_fast)), 0)
     high = min(math.ceil(pair_that_turns(yarn.beta_slow)), size - 1)

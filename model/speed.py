@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from model.attention import LatentAttention
 from model.config import PRESETS, ModelConfig
 from model.transformer import Transformer
 
@@ -31,7 +32,7 @@ def fastest_dtype() -> torch.dtype:
 
 
 def training_flops(config: ModelConfig, tokens: int, length: int, targets: int) -> float:
-    """Floating-point operations of forward and backward: 6 per active weight and token, causal attention, head."""
+    """Operations of forward and backward: 6 per active weight and token, causal attention, the head."""
     products = 6.0 * config.parameter_count().active_non_embedding * tokens
     pairs = tokens * length / 2
     attention = 6.0 * config.num_hidden_layers * config.num_attention_heads * pairs
@@ -39,12 +40,15 @@ def training_flops(config: ModelConfig, tokens: int, length: int, targets: int) 
     return products + attention + 6.0 * config.vocab_size * config.hidden_size * targets
 
 
-def measure(config: ModelConfig, batch: int, length: int, dtype: torch.dtype, steps: int, track: bool) -> dict:
+def measure(
+    config: ModelConfig, batch: int, length: int, dtype: torch.dtype, steps: int, track: bool
+) -> dict:
     """Tokens/s and GFLOP/s of forward and backward with a target at every position."""
     torch.manual_seed(0)
     model = Transformer(config)
-    for layer in model.layers:
-        layer.self_attn.track_max_logits = track
+    for module in model.modules():
+        if isinstance(module, LatentAttention):
+            module.track_max_logits = track
     tokens = torch.randint(3, config.vocab_size, (batch, length + 1))
     times = []
     for _ in range(steps + 1):

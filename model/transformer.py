@@ -23,7 +23,7 @@ NO_TARGET = -100
 
 
 class Layer(nn.Module):
-    """Attention, then a dense feed-forward layer or a mixture of experts, each on a normed copy of the stream."""
+    """Attention, then a dense layer or a mixture of experts, each on a normed copy of the stream."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class Transformer(nn.Module):
     """The language model; parameters bear Hugging Face's names without the `model.` prefix, experts stacked.
 
     Sequences are padded on the right, so that the causal order alone keeps padding out of what precedes it.
-    The arithmetic is the parameters' dtype; wrap calls in `torch.autocast` for another (model.speed says which
-    of the two is faster on a machine).
+    The arithmetic is the parameters' dtype; wrap calls in `torch.autocast` for another (model.speed says
+    which of the two is faster on a machine).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,7 +61,8 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise_(self) -> None:
-        """Normal weights of deviation initializer_range; what writes to the stream, 1 / sqrt(2 * layers) of it."""
+        """Normal weights of deviation initializer_range; what writes to the stream gets less."""
+        # GPT-2's rule: 2 * layers additions leave the stream's variance as it was.
         deviation = self.config.initializer_range
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding | Router):
@@ -101,7 +102,9 @@ class Transformer(nn.Module):
         hidden_BTD = self(tokens_BT)
         position_S = (targets_BT.flatten() != NO_TARGET).nonzero().squeeze(1)
         if not len(position_S):
-            raise ModelError("the batch has no target: every entry of targets_BT is -100; leave the batch out")
+            raise ModelError(
+                "the batch has no target: every entry of targets_BT is -100; leave the batch out"
+            )
         hidden_SD = hidden_BTD.flatten(0, 1).index_select(0, position_S)
         targets_S = targets_BT.flatten().index_select(0, position_S)
         return linear_cross_entropy(hidden_SD, self.lm_head.weight, targets_S), len(position_S)

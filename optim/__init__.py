@@ -1,6 +1,4 @@
-"""MuonClip and a training loop around it, for any model that has the doors of `optim.loop` and
-`optim.qkclip`.
-"""
+"""MuonClip and a training loop, for any model with the doors of `optim.loop` and `optim.qkclip`."""
 
 from optim.checkpoint import Checkpoints, Snapshot, read_checkpoint
 from optim.dataset import Batcher, DatasetBuilder, TokenDataset

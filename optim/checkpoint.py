@@ -85,7 +85,7 @@ class Checkpoints:
         return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
 
     def save(self, step: int, config: Mapping[str, Any], parts: Mapping[str, Stateful]) -> Path:
-        """Write a checkpoint; `DiskFullError` if there is no room: the earlier ones stand, no rest is left."""
+        """Write a checkpoint; `DiskFullError` if there is no room: then only the earlier ones stand."""
         content = {
             "step": step,
             "config": dict(config),
@@ -123,7 +123,7 @@ class Checkpoints:
         return path
 
     def load(self) -> Snapshot | None:
-        """The newest checkpoint that is whole, with a warning of damaged newer ones; None if there is none."""
+        """The newest checkpoint that is whole, warning of damaged newer ones; None if there is none."""
         paths = self.paths()
         for path in reversed(paths):
             try:

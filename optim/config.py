@@ -1,6 +1,4 @@
-"""A training run's configuration: a TOML file, validated once at the edge, the same for the command and the
-library.
-"""
+"""A training run's configuration: a TOML file, validated once, at the edge."""
 
 from __future__ import annotations
 

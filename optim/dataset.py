@@ -1,6 +1,4 @@
-"""Tokenised examples as flat arrays on disk, and batches of them in an order that is a function of (seed,
-step).
-"""
+"""Tokenised examples as flat arrays on disk, and batches of them as a function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ WINDOW = 8192  # examples sorted by length together: enough that neighbours are 
 
 @dataclass(frozen=True)
 class TokenDataset:
-    """Example i is `tokens[offsets[i]:offsets[i + 1]]`, prompt then target; the target begins at
-    `target_start[i]`.
-    """
+    """Example i is `tokens[offsets[i]:offsets[i + 1]]`; its target begins `target_start[i]` tokens in."""
 
     tokens: np.ndarray
     offsets: np.ndarray
@@ -43,9 +39,7 @@ class TokenDataset:
         return np.diff(self.offsets)
 
     def write(self, folder: Path, with_files: Callable[[Path], object] | None = None) -> None:
-        """Save into `folder`, which appears whole or not at all; `with_files` may save more into the folder
-        it is given.
-        """
+        """Make `folder`, whole or not at all; `with_files` may save more into the folder it is given."""
         temporary = folder.with_name(folder.name + ".writing.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -64,17 +58,21 @@ class TokenDataset:
     def read(folder: Path) -> TokenDataset:
         """Open what `write` saved; the tokens stay on disk until they are used."""
         try:
-            arrays = [
-                np.load(folder / f"{name}.npy") for name in ("offsets", "target_start", "task", "weight")
-            ]
             tasks = tuple(json.loads((folder / "tasks.json").read_text(encoding="utf-8")))
-            return TokenDataset(np.load(folder / "tokens.npy", mmap_mode="r"), *arrays, tasks)
+            return TokenDataset(
+                np.load(folder / "tokens.npy", mmap_mode="r"),
+                np.load(folder / "offsets.npy"),
+                np.load(folder / "target_start.npy"),
+                np.load(folder / "task.npy"),
+                np.load(folder / "weight.npy"),
+                tasks,
+            )
         except (OSError, ValueError) as error:
             raise DataError(
                 f"the tokenised data in {folder} is damaged: {error}; remove that folder to make it anew"
             ) from error
 
-    def collate(self, rows: Sequence[int]) -> MicroBatch:
+    def collate(self, rows: Sequence[int] | np.ndarray) -> MicroBatch:
         """tokens_BT and targets_BT of these examples, padded on the right; only the target's tokens bear
         loss.
         """
@@ -102,9 +100,7 @@ class DatasetBuilder:
         """By task: examples kept, examples dropped, tokens kept."""
 
     def add(self, prompt: Sequence[int], target: Sequence[int], task: str, weight: float = 1.0) -> None:
-        """Take one example: token ids of prompt and target; `weight` is how often an epoch shows it, on
-        average.
-        """
+        """Take one example; `weight` is how often an epoch shows it, on average."""
         counts = self.counts.setdefault(task, [0, 0, 0])
         length = len(prompt) + len(target)
         if length > self._max_length or not target or length < 2:
@@ -170,9 +166,7 @@ class Batcher:
             step = max(0, step - len(batches))
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """One pass over the examples: shuffled, sorted by length within windows, cut into batches, shuffled
-        again.
-        """
+        """One pass over the examples: shuffled, sorted by length in windows, cut, the batches shuffled."""
         random = np.random.default_rng((self.seed, epoch))
         weight = self.dataset.weight[self.rows]
         rows = np.repeat(self.rows, np.floor(weight + random.random(len(weight))).astype(np.int64))
@@ -202,5 +196,5 @@ def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[np.nd
         if i > starts[-1] and int(lengths[starts[-1]]) * (i - starts[-1] + 1) > batch_tokens:
             starts.append(i)
     if len(starts) > 1 and 2 * int(lengths[starts[-1]]) * (len(rows) - starts[-1]) < batch_tokens:
-        starts[-1] = (starts[-2] + len(rows) + 1) // 2
+        starts[-1] = min(starts[-1], (starts[-2] + len(rows) + 1) // 2)
     return np.split(rows, starts[1:])

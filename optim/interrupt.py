@@ -1,6 +1,4 @@
-"""Ctrl-C and SIGTERM during training: the first asks for a clean stop after the step, the second stops at
-once.
-"""
+"""Ctrl-C and SIGTERM in training: the first asks for a stop after the step, the second stops at once."""
 
 from __future__ import annotations
 

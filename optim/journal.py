@@ -1,6 +1,4 @@
-"""What a run tells: a live bar on a terminal, plain lines elsewhere, and every step's numbers in a JSONL
-file.
-"""
+"""What a run tells: a live bar on a terminal, plain lines elsewhere, every step's numbers in a file."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from rich.progress import (
 class Journal:
     """Context manager around a run of `total` steps, of which `start` are done already.
 
-    A silent journal (ranks other than 0) says and writes nothing.
+    A resumed run's numbers are added to the file, a fresh run's replace it. A silent journal (ranks other than 0) says and writes nothing.
     """
 
     def __init__(
@@ -53,7 +51,7 @@ class Journal:
         self._began = time.perf_counter()
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("a" if self.start else "w", encoding="utf-8")
         if self.console.is_terminal and not self.silent:
             self._bar = Progress(
                 TextColumn("training"),

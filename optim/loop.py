@@ -73,13 +73,14 @@ def train_loop(
     config: Mapping[str, Any] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    after_save: Callable[[nn.Module], None] | None = None,
 ) -> Outcome:
     """Train `model` (an `nn.Module` that is `Trainable`) from step `start` to `settings.steps`.
 
     `checkpoints` get `parts` and `config` every `checkpoint_every` steps, at the end, and when SIGINT or
-    SIGTERM stops the run; only rank 0 writes. `after_step` runs after each optimizer step, on every rank;
-    `evaluate` on rank 0 every `eval_every` steps and at the end. Raises `DivergedError` when loss or gradient
-    is not finite, before it touches a weight.
+    SIGTERM stops the run; only rank 0 writes, then calls `after_save`. `after_step` runs after each optimizer
+    step, on every rank; `evaluate` on rank 0 every `eval_every` steps and at the end. Raises `DivergedError`
+    when loss or gradient is not finite, before it touches a weight.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
@@ -90,6 +91,8 @@ def train_loop(
     def save() -> None:
         if checkpoints is not None and rank() == 0:
             checkpoints.save(done, config or {}, parts or {})
+            if after_save:
+                after_save(model)
         barrier()
 
     saved_at = start
@@ -156,9 +159,7 @@ def train_loop(
 def _forward_backward(
     model: nn.Module, micro_batches: Sequence[MicroBatch], device: torch.device, precision: str
 ) -> tuple[float, float, float]:
-    """Leave the gradient of the *sum* of losses; return that sum, the number of targets, the number of
-    tokens.
-    """
+    """Leave the gradient of the *sum* of losses; return that sum and the numbers of targets and tokens."""
     loss_sum, targets, tokens = 0.0, 0, 0
     for tokens_BT, targets_BT in micro_batches:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
@@ -172,9 +173,7 @@ def _forward_backward(
 
 @torch.no_grad()
 def _scale_and_clip(parameters: Sequence[Tensor], targets: float, limit: float) -> float:
-    """Turn summed gradients into mean ones, no longer than `limit` (0: any length); return the norm before
-    that.
-    """
+    """Make summed gradients mean ones, of norm `limit` at most (0: any); return the norm before that."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients)) / targets
     shrink = min(1.0, limit / (norm + 1e-6)) if limit > 0 else 1.0

@@ -114,9 +114,7 @@ class MuonClip(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step over all parameters that have a gradient, then QK-clip; the closure's loss, if one is
-        given.
-        """
+        """One step over all parameters with a gradient, then QK-clip; returns the closure's loss, if any."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from optim.dataset import DatasetBuilder
 
+BATCH = 1000
+
 
 class Pair(Protocol):
     """One training text: what is given, what is to be learned, and the task that it belongs to.
@@ -32,7 +34,7 @@ class Pair(Protocol):
 class Encoder(Protocol):
     """A tokenizer, as far as preparing data needs one."""
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
 
 
 def digest(content: Any) -> str:
@@ -65,11 +67,14 @@ def tokenise(
 ) -> DatasetBuilder:
     """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end."""
     builder = DatasetBuilder(vocabulary, max_length)
-    for pair in track(pairs, "tokenising", console=console, disable=not console.is_terminal):
-        target = list(encoder.encode(pair.target))
-        if eos not in target:
-            target.append(eos)
-        builder.add(encoder.encode(pair.prompt), target, pair.task, getattr(pair, "weight", 1.0))
+    starts = range(0, len(pairs), BATCH)
+    for start in track(starts, "tokenising", console=console, disable=not console.is_terminal):
+        batch = pairs[start : start + BATCH]
+        prompts = encoder.encode_batch([pair.prompt for pair in batch])
+        targets = encoder.encode_batch([pair.target for pair in batch])
+        for pair, prompt, target in zip(batch, prompts, targets, strict=True):
+            ended = target if eos in target else [*target, eos]
+            builder.add(prompt, ended, pair.task, getattr(pair, "weight", 1.0))
     return builder
 
 

@@ -1,6 +1,4 @@
-"""The learning rate over a run: warm-up, stable, decay (WSD; MiniCPM, arXiv 2404.06395, section 4; used by
-Kimi K2).
-"""
+"""The learning rate over a run: warm-up, stable, decay (WSD; MiniCPM, arXiv 2404.06395, section 4)."""
 
 from __future__ import annotations
 

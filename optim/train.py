@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from rich.console import Console
 from torch import nn
 
 import model as model_room
+import model.hf as hf
 from corpus.errors import CorpusError
 from model.errors import ModelError
+from model.tokenizer import BOS, EOS, PAD
 from optim.checkpoint import Checkpoints, Snapshot, Stateful
 from optim.config import RunConfig, read_config
 from optim.dataset import Batcher, TokenDataset
@@ -50,7 +53,10 @@ def main(config_path: Path, resume: bool | None = None, settings: Sequence[str] 
     """
     errors = Console(stderr=True)
     try:
-        outcome = train(read_config(config_path, settings), resume, source=str(config_path))
+        command = shlex.join(
+            ["python", "-m", "optim.train", "--config", str(config_path), *(f"--set={s}" for s in settings)]
+        )
+        outcome = train(read_config(config_path, settings), resume, command)
     except (OptimError, CorpusError, ModelError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
@@ -63,55 +69,54 @@ def main(config_path: Path, resume: bool | None = None, settings: Sequence[str] 
     return 130 if outcome.interrupted else 0
 
 
-def train(config: RunConfig, resume: bool | None = None, source: str = "FILE") -> Outcome:
-    """Prepare data if needed, train, export; see `main`. Raises OptimError, CorpusError or ModelError."""
+def train(config: RunConfig, resume: bool | None = None, command: str = "the same, with") -> Outcome:
+    """Prepare data if needed, train, export; see `main`. Raises OptimError, CorpusError or ModelError.
+
+    `command` is what a person would type to start this run, for the message that says how to resume it.
+    """
     device = _set_up(config)
-    console = Console(quiet=rank() > 0)
-    console.print(config.lines(), markup=False, highlight=False)
+    console = Console(quiet=rank() > 0, soft_wrap=True, markup=False, highlight=False)
+    console.print(config.lines())
+    settings = config.train
+    shape = model_config(config)
     checkpoints = Checkpoints(config.output.run / "checkpoints")
     snapshot = _choose_start(config, checkpoints, resume)
-    shape = model_config(config)
     tokenizer, dataset = _prepare(config, shape, console)
 
-    torch.manual_seed(config.train.seed)
+    torch.manual_seed(settings.seed)
     model = model_room.Transformer(shape).to(device)
-    groups = split_parameters(model, config.train.adam_lr)
-    console.print(parameter_table(groups), markup=False, highlight=False)
     attentions = [module for module in model.modules() if isinstance(module, ClippableAttention)]
-    optimizer = MuonClip(
-        groups,
-        config.train.lr,
-        weight_decay=config.train.weight_decay,
-        momentum=config.train.momentum,
-        nesterov=config.train.nesterov,
-        ns_steps=config.train.ns_steps,
-        attentions=attentions,
-        tau=config.train.tau,
-    )
-    scheduler = wsd(optimizer, config.train.steps, config.train.warmup, config.train.decay_fraction)
-    average = MovingAverage(model, config.train.ema_decay) if config.train.ema_decay else None
+    optimizer = _optimizer(config, model, attentions, console)
+    scheduler = wsd(optimizer, settings.steps, settings.warmup, settings.decay_fraction)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    average = MovingAverage(model, settings.ema_decay) if settings.ema_decay else None
     if average:
         parts["average"] = average
     if snapshot:
         snapshot.restore(parts)
-        console.print(f"resuming at step {snapshot.step} from {snapshot.path}", markup=False)
+        console.print(f"resuming at step {snapshot.step} from {snapshot.path}")
+    start = snapshot.step if snapshot else 0
 
-    train_rows, held_rows = held_out(dataset, config.train.eval_examples, config.train.seed)
-    precision = config.train.precision
+    train_rows, held_rows = held_out(dataset, settings.eval_examples, settings.seed)
+    precision = settings.precision
     if precision == "auto":
         precision = "bf16" if fast_dtype(device) == torch.bfloat16 else "fp32"
 
     def after_step(model: nn.Module) -> None:
-        model_room.update_router_bias(model, config.train.router_bias_rate)
+        model_room.update_router_bias(model, settings.router_bias_rate)
         if average:
             average.update()
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         with average.in_place() if average else nullcontext():
-            return mean_losses(model, dataset, held_rows, config.train.batch_tokens, precision, attentions)
+            return mean_losses(model, dataset, held_rows, settings.batch_tokens, precision, attentions)
 
-    start = snapshot.step if snapshot else 0
+    def export(model: Any) -> None:
+        if config.output.export:
+            with average.in_place() if average else nullcontext():
+                hf.export(model, tokenizer, config.output.export)
+            console.print(f"exported to {config.output.export}")
+
     outcome = train_loop(
         model,
         optimizer,
@@ -119,24 +124,24 @@ def train(config: RunConfig, resume: bool | None = None, source: str = "FILE") -
         Batcher(
             dataset,
             train_rows,
-            config.train.batch_tokens,
-            config.train.seed,
-            config.train.accumulate,
+            settings.batch_tokens,
+            settings.seed,
+            settings.accumulate,
             rank(),
             world_size(),
         ),
         LoopSettings(
-            config.train.steps,
-            config.train.grad_clip,
+            settings.steps,
+            settings.grad_clip,
             precision,
-            config.train.checkpoint_every,
-            config.train.eval_every,
+            settings.checkpoint_every,
+            settings.eval_every,
         ),
         Journal(
-            config.train.steps,
+            settings.steps,
             start,
             path=config.output.run / "log.jsonl",
-            log_every=config.train.log_every,
+            log_every=settings.log_every,
             console=console,
             silent=rank() > 0,
         ),
@@ -146,17 +151,14 @@ def train(config: RunConfig, resume: bool | None = None, source: str = "FILE") -
         config=config.as_dict(),
         after_step=after_step,
         evaluate=evaluate if len(held_rows) else None,
+        after_save=export if config.output.export_checkpoints else None,
     )
     if outcome.interrupted:
         console.print(
-            f"stopped after step {outcome.step} of {config.train.steps}; resume with\n"
-            f"  python -m optim.train --config {source} --resume",
-            markup=False,
+            f"stopped after step {outcome.step} of {settings.steps}; resume with\n  {command} --resume"
         )
-    elif config.output.export and rank() == 0:
-        with average.in_place() if average else nullcontext():
-            model_room.hf.export(model, tokenizer, config.output.export)
-        console.print(f"exported to {config.output.export}", markup=False)
+    elif rank() == 0:
+        export(model)
     barrier()
     return outcome
 
@@ -167,7 +169,13 @@ def model_config(config: RunConfig) -> Any:
     if config.model.preset not in presets:
         raise ConfigError(f"model.preset is {config.model.preset!r}; there are {', '.join(sorted(presets))}")
     fields = {**presets[config.model.preset].to_json(), **config.model.overrides}
-    return model_room.ModelConfig.from_json(fields)
+    shape = model_room.ModelConfig.from_json(fields)
+    if config.train.max_length > shape.max_position_embeddings:
+        raise ConfigError(
+            f"train.max_length is {config.train.max_length}, but the model sees "
+            f"{shape.max_position_embeddings} positions; lower it or raise model.max_position_embeddings"
+        )
+    return shape
 
 
 def _set_up(config: RunConfig) -> torch.device:
@@ -210,6 +218,23 @@ def _choose_start(config: RunConfig, checkpoints: Checkpoints, resume: bool | No
     return snapshot
 
 
+def _optimizer(
+    config: RunConfig, model: nn.Module, attentions: Sequence[ClippableAttention], console: Console
+) -> MuonClip:
+    groups = split_parameters(model, config.train.adam_lr)
+    console.print(parameter_table(groups))
+    return MuonClip(
+        groups,
+        config.train.lr,
+        weight_decay=config.train.weight_decay,
+        momentum=config.train.momentum,
+        nesterov=config.train.nesterov,
+        ns_steps=config.train.ns_steps,
+        attentions=attentions,
+        tau=config.train.tau,
+    )
+
+
 def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, TokenDataset]:
     """The tokenizer and the tokenised data, made by rank 0 unless the run folder has them."""
     made_of = {
@@ -224,17 +249,22 @@ def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, Toke
     if not folder.is_dir():
         raise DataError(f"rank 0 has not made {folder}; see its message")
     dataset = TokenDataset.read(folder)
-    console.print(f"{len(dataset):,} examples, {len(dataset.tokens):,} tokens in {folder}", markup=False)
+    made = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    console.print(
+        f"{len(dataset):,} examples, {len(dataset.tokens):,} tokens, made {made}, in {folder}; "
+        "remove that folder to make them anew"
+    )
     return model_room.Tokenizer.load(folder), dataset
 
 
 def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) -> None:
-    from corpus.mixture import SPECIAL_TOKENS, training_texts
+    from corpus.mixture import CHAT_TEMPLATE, SPECIAL_TOKENS, training_texts
 
     pairs = collect(training_texts(dict(config.data), config.train.seed), console)
     console.print(f"training a tokenizer of {shape.vocab_size:,} tokens")
     sample = sample_texts(pairs, config.train.tokenizer_sample, config.train.seed)
-    tokenizer = model_room.Tokenizer.train(sample, shape.vocab_size, SPECIAL_TOKENS)
+    special = [token for token in SPECIAL_TOKENS if token not in (PAD, BOS, EOS)]  # the tokenizer's own
+    tokenizer = model_room.Tokenizer.train(sample, shape.vocab_size, special, CHAT_TEMPLATE)
     builder = tokenise(
         pairs,
         tokenizer,

@@ -40,6 +40,7 @@ NODES: frozenset[type] = frozenset(
         exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseNot,
         exp.BitwiseLeftShift, exp.BitwiseRightShift, exp.DPipe, exp.Case, exp.If, exp.Collate,
         # functions that sqlglot knows by a class of their own
+        exp.TsOrDsToTimestamp, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.JSONKeyValue,
         exp.Abs, exp.Acos, exp.Acosh, exp.Asin, exp.Asinh, exp.Atan, exp.Atan2, exp.Atanh, exp.Avg,
         exp.Ceil, exp.Chr, exp.Coalesce, exp.Concat, exp.ConcatWs, exp.Cos, exp.Cosh, exp.Count,
         exp.CumeDist, exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Date, exp.Degrees,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from sqlconf.fusion import Fusion
-
-from corpus.references import ANY, EOS, SPECIAL_TOKENS
+from corpus.references import ANY
 from sqlconf.back_translation import BackTranslation
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
+from sqlconf.fusion import Fusion
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
 from sqlconf.self_report import SelfReport
 from sqlconf.signal import Signal
@@ -25,23 +24,15 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 
-class Uncalibrated:
-    """In place of a fusion that is not fitted yet: the plain mean of what was measured, no probability."""
-
-    def confidence(self, readings: Mapping[str, float | None]) -> float:
-        known = [value for value in readings.values() if value is not None]
-        return sum(known) / len(known) if known else 0.0
-
-
 def load_pipeline(settings: Settings) -> Pipeline:
     """The pipeline on the embedded engine. Raises CheckpointError if a file is missing or does not fit."""
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
-    barred = [token for token in SPECIAL_TOKENS if token not in (ANY, EOS)]
+    signals = signals_of(engine)
     return Pipeline(
         engine,
-        signals_of(engine),
-        load_fusion(settings),
-        mask=ReferenceMask(engine.vocabulary(), barred),
+        signals,
+        load_fusion(settings, signals),
+        mask=ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY]),
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
         abstain_below=settings.abstain_below,
@@ -61,15 +52,14 @@ def signals_of(engine: Engine) -> list[Signal]:
     ]
 
 
-def load_fusion(settings: Settings) -> Fusion | Uncalibrated:
+def load_fusion(settings: Settings, signals: Sequence[Signal]) -> Fusion:
     """The checkpoint's calibration; without one the confidence is a plain mean, and the log says so."""
     file = settings.fusion_file
+    names = [signal.name for signal in signals]
     if not file.exists():
         log.warning("%s is not there: confidences are not calibrated; run suresql calibrate", file)
-        return Uncalibrated()
+        return Fusion.unfitted(names)
     try:
-        return Fusion.load(file)
-    except (ConfidenceError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"The calibration {file} cannot be read: {error}", "Run suresql calibrate."
-        ) from error
+        return Fusion.load(file, names)
+    except ConfidenceError as error:
+        raise CheckpointError(f"The calibration cannot be used: {error}", "Run suresql calibrate.") from error

@@ -17,7 +17,7 @@ from .errors import GuardError
 
 MAX_SQL_CHARS = 10_000
 MAX_DEPTH = 40  # of parentheses and CASE; sqlglot and SQLite both recurse
-MAX_EXPANDED_CTES = 64  # SQLite copies a WITH member at every mention, compiling, where no time limit holds
+MAX_EXPANDED_CTES = 64  # SQLite copies a WITH member at every mention, where no time limit holds
 
 _FIRST_TOKENS = frozenset({TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN})
 _TEXTS = frozenset({TokenType.VAR, TokenType.STRING, TokenType.IDENTIFIER, TokenType.COMMENT})
@@ -26,7 +26,7 @@ _HINT = "Send one SELECT (WITH and UNION are fine) over the database's own table
 
 
 def check(sql: str, dialect: str = "sqlite") -> exp.Expr:
-    """The tree of `sql` if it is one reading statement of known parts; else a GuardError that says why not."""
+    """The tree of `sql` if it is one reading statement of known parts. Raises GuardError, saying why not."""
     if dialect != "sqlite":
         raise GuardError(f"There is no allow-list for the dialect {dialect!r}.", "Only sqlite is supported.")
     _check_text(sql)
@@ -87,7 +87,9 @@ def _check_tokens(tokens: list[Token]) -> None:
     last = len(tokens) - 1
     for i, token in enumerate(tokens):
         kind = token.token_type
-        if kind not in _TEXTS and not token.text.isascii():  # sqlglot reads the long s as an s; SQLite does not
+        if (
+            kind not in _TEXTS and not token.text.isascii()
+        ):  # sqlglot reads the long s as an s; SQLite does not
             raise GuardError(f"The keyword {token.text[:40]!r} has a letter that is not ASCII.", "Retype it.")
         if kind in (TokenType.L_PAREN, TokenType.CASE):
             depth += 1

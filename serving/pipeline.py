@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +26,12 @@ from .guard import check
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_WORDS = 64  # tokens of a back-translation
-_REFERENCE = re.compile(r"<[tcv]\d+>")
 
 
 class Fusion(Protocol):
     """Readings of signals to the probability that the SQL is right."""
 
-    def confidence(self, readings: Mapping[str, float | None]) -> float: ...
+    def probability(self, readings: Sequence[Mapping[str, float | None]]) -> list[float]: ...
 
 
 @dataclass(frozen=True)
@@ -103,18 +101,16 @@ class LanguageModel:
 
 
 class ReferenceMask:
-    """The token ids that may follow a prompt: all but references that the prompt does not define."""
+    """The token ids that may follow a prompt: ordinary text, and the references that the prompt defines."""
 
-    def __init__(self, vocabulary: Mapping[str, int], barred: Sequence[str] = ()) -> None:
-        """`vocabulary` maps every token's text to its id; `barred` are tokens that no answer has."""
-        self._references = {text: i for text, i in vocabulary.items() if _REFERENCE.fullmatch(text)}
-        never = {vocabulary[text] for text in barred if text in vocabulary} | set(self._references.values())
-        self._free = [i for i in vocabulary.values() if i not in never]
+    def __init__(self, size: int, special_tokens: Mapping[str, int], always: Sequence[str] = ()) -> None:
+        """`size` token ids stand for text; of the special ones, `always` may be written anywhere."""
+        self._special = dict(special_tokens)
+        never = {i for text, i in special_tokens.items() if text not in always}
+        self._free = [i for i in range(size) if i not in never]
 
     def allowed(self, binding: Binding) -> list[int]:
-        return self._free + [
-            self._references[text] for text in binding.references() if text in self._references
-        ]
+        return self._free + [self._special[text] for text in binding.references()]
 
 
 class Pipeline:
@@ -176,7 +172,7 @@ class Pipeline:
         self, choice: _Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float
     ) -> AskResult:
         sql, error = (choice.sql, None) if isinstance(choice, _Choice) else ("", choice)
-        confidence = self.fusion.confidence(values(readings)) if error is None else 0.0
+        confidence = self.fusion.probability([values(readings)])[0] if error is None else 0.0
         return AskResult(
             sql=sql,
             confidence=confidence,

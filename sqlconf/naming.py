@@ -1,4 +1,6 @@
-"""Identifiers as words: `shipDate` is "ship date", `order_qty` is "order quantity", a table `country` holds "countries"."""
+"""Identifiers as words: `shipDate` is "ship date", `order_qty` is "order quantity", a table `country` holds
+"countries".
+"""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +28,14 @@ _SHORT = {
     "stu": "student",
     "yr": "year",
 }
-_PLURALS = {"person": "people", "child": "children", "man": "men", "woman": "women", "staff": "staff", "data": "data"}
+_PLURALS = {
+    "person": "people",
+    "child": "children",
+    "man": "men",
+    "woman": "women",
+    "staff": "staff",
+    "data": "data",
+}
 _SINGULARS = {plural: single for single, plural in _PLURALS.items()}
 
 

@@ -1,4 +1,6 @@
-"""The pieces of a SQL query as English: a value is a noun phrase ("average age"), a condition a clause ("age is at least 3")."""
+"""The pieces of a SQL query as English: a value is a noun phrase ("average age"), a condition a clause
+("age is at least 3").
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +10,15 @@ from sqlglot import exp
 from sqlconf.naming import humanise, listed, plural
 from sqlconf.signal import ColumnView
 
-_DATE_PARTS = {"%Y": "year", "%m": "month", "%d": "day", "%H": "hour", "%M": "minute", "%w": "weekday", "%W": "week"}
+_DATE_PARTS = {
+    "%Y": "year",
+    "%m": "month",
+    "%d": "day",
+    "%H": "hour",
+    "%M": "minute",
+    "%w": "weekday",
+    "%W": "week",
+}
 _COMPARISONS: dict[type[exp.Expr], tuple[str, str]] = {
     exp.EQ: ("is", "is not"),
     exp.NEQ: ("is not", "is"),
@@ -37,8 +47,8 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.DPipe: "and",
 }
 _SEEN_THROUGH = (
-    exp.Paren, exp.Alias, exp.Cast, exp.TryCast, exp.Collate, exp.Lower, exp.Upper, exp.Trim, exp.Round, exp.Coalesce,
-    exp.TsOrDsToTimestamp, exp.TsOrDsToDate, exp.TsOrDsToTime, exp.TimestampTrunc,
+    exp.Paren, exp.Alias, exp.Cast, exp.TryCast, exp.Collate, exp.Lower, exp.Upper, exp.Trim, exp.Round,
+    exp.Coalesce, exp.TsOrDsToTimestamp, exp.TsOrDsToDate, exp.TsOrDsToTime, exp.TimestampTrunc,
 )  # fmt: skip
 _EXTREMES = {exp.Max: ("highest", "latest"), exp.Min: ("lowest", "earliest")}
 
@@ -59,7 +69,9 @@ class Scope:
 
 
 def value(node: exp.Expr, scope: Scope) -> str:
-    """A noun phrase without an article. Never fails: what it has no rule for becomes its name and its parts."""
+    """A noun phrase without an article. Never fails: what it has no rule for becomes its name and its
+    parts.
+    """
     if isinstance(node, _SEEN_THROUGH):
         return value(node.this, scope)
     if type(node) in _ARITHMETIC:
@@ -97,13 +109,16 @@ def value(node: exp.Expr, scope: Scope) -> str:
             moment = node.args.get("this")
             return "today" if moment is None or moment.name == "now" else value(moment, scope)
         case exp.Case():
-            cases = [f"{value(c.args['true'], scope)} if {condition(c.this, scope)}" for c in node.args["ifs"]]
+            cases = [
+                f"{value(c.args['true'], scope)} if {condition(c.this, scope)}" for c in node.args["ifs"]
+            ]
             other = node.args.get("default")
             return listed([*cases, f"otherwise {value(other, scope)}"] if other else cases, "or")
         case exp.If():
             return f"{value(node.args['true'], scope)} if {condition(node.this, scope)}"
         case exp.Filter():
-            return f"{value(node.this, scope)} counting only those whose {condition(node.expression.this, scope)}"
+            kept = condition(node.expression.this, scope)
+            return f"{value(node.this, scope)} counting only those whose {kept}"
         case exp.Window():
             return _window(node, scope)
         case exp.RowNumber() | exp.Rank() | exp.DenseRank():
@@ -140,17 +155,23 @@ def condition(node: exp.Expr, scope: Scope, negated: bool = False) -> str:
                 verb = _IN_TIME.get(verb, verb)
             return f"{value(node.this, scope)} {verb} {operand(node.expression, scope)}"
         case exp.Is():
-            return f"{value(node.this, scope)} {'is not' if negated else 'is'} {value(node.expression, scope)}"
+            return (
+                f"{value(node.this, scope)} {'is not' if negated else 'is'} {value(node.expression, scope)}"
+            )
     return f"{value(node, scope)} {'does not hold' if negated else 'holds'}"
 
 
 def operand(node: exp.Expr, scope: Scope) -> str:
     """The right side of a comparison; there SQLite reads "Europe", which names no column, as a text."""
-    if isinstance(node, exp.Column) and not node.table and node.this.args.get("quoted"):
-        if node.name.casefold() not in scope.columns:
-            return node.name
+    quoted = isinstance(node, exp.Column) and not node.table and node.this.args.get("quoted")
+    if quoted and node.name.casefold() not in scope.columns:
+        return node.name
     words = value(node, scope)
-    return words if isinstance(node, exp.Literal | exp.Query | exp.Subquery | exp.Null | exp.Boolean) else f"the {words}"
+    return (
+        words
+        if isinstance(node, exp.Literal | exp.Query | exp.Subquery | exp.Null | exp.Boolean)
+        else f"the {words}"
+    )
 
 
 def is_time(node: exp.Expr, scope: Scope) -> bool:

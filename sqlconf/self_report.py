@@ -1,4 +1,6 @@
-"""Ask the model how sure it is (arXiv 2506.17203, third family). Cheap, and overconfident: worth fusing, not trusting."""
+"""Ask the model how sure it is (arXiv 2506.17203, third family). Cheap, and overconfident: worth fusing,
+not trusting.
+"""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
 """What a confidence signal is, and all that it may know of a language model and of a database.
 
-A signal puts a number in 0..1 on an answer: higher means that the SQL is more likely right. The number is evidence, not a
-probability; `sqlconf.fusion` makes a probability of several. What cannot be measured is a reading without a value and with a note.
+A signal puts a number in 0..1 on an answer: higher means that the SQL is more likely right. The number is
+evidence, not a probability; `sqlconf.fusion` makes a probability of several. What cannot be measured is a
+reading without a value and with a note.
 """
 
 import logging
@@ -70,7 +71,9 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """One signal's value on one answer: in 0..1, or None with a note on why; `ms` is the answer's share of the batch."""
+    """One signal's value on one answer: in 0..1, or None with a note on why; `ms` is the answer's share of
+    the batch.
+    """
 
     name: str
     value: float | None
@@ -88,7 +91,8 @@ class Signal(Protocol):
 def measure_all(signals: Sequence[Signal], answers: Sequence[Answer]) -> list[list[Reading]]:
     """Measure every signal on every answer: one list per answer, its readings in the signals' order.
 
-    A signal that raises, or that breaks its contract, is recorded as missing on all answers, with a note; the rest go on.
+    A signal that raises, or that breaks its contract, is recorded as missing on all answers, with a
+    note; the rest go on.
     """
     names = [signal.name for signal in signals]
     if twice := sorted({name for name in names if names.count(name) > 1}):

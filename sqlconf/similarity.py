@@ -1,6 +1,8 @@
-"""How near the question is to the SQL, by embedding (arXiv 2506.17203, second family: the one that tells wrong SQL best).
+"""How near the question is to the SQL, by embedding (arXiv 2506.17203, second family: the one that tells
+wrong SQL best).
 
-The SQL is looked at through a view, a text made of it. `described` reads it out in English by rules and needs no model.
+The SQL is looked at through a view, a text made of it. `described` reads it out in English by rules and
+needs no model.
 """
 
 from collections.abc import Callable, Sequence

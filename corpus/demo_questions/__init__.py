@@ -1,7 +1,8 @@
 """Questions on the demo database with their SQL, generated from declared intents, apart by split.
 
-An intent is a paragraph in `intents/*.txt`; a synonym is a line of `lexicon.txt`; a whole phrasing is a line of
-`frames.txt`; what a generic intent ranges over (a number column, a foreign key) is a paragraph of `facets.txt`.
+An intent is a paragraph in `intents/*.txt`; a synonym is a line of `lexicon.txt`; a whole phrasing is a line
+of `frames.txt`; what a generic intent ranges over (a number column, a foreign key) is a paragraph of
+`facets.txt`.
 """
 
 from corpus.demo_questions.disjoint import Overlap, drawn_overlap, wording_overlap

@@ -1,4 +1,4 @@
-"""Draw questions: an intent, a facet, a wording, values that the database answers, and the slips of real typing."""
+"""Draw questions: an intent, a facet, a wording, values that the database answers, and slips of typing."""
 
 import random
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from corpus.demo_questions.grammar import SPLITS, Facet, Grammar, Intent, Split
+from corpus.demo_questions.grammar import SPLITS, Grammar, Intent, Split
 from corpus.demo_questions.values import Value, Values
 from corpus.errors import CorpusError
 from corpus.spider import Example
@@ -38,7 +38,7 @@ def demo_questions(n: int, seed: int, split: Split, database_path: str | Path) -
 
 
 def draw_questions(n: int, seed: int, split: Split, database_path: str | Path) -> list[Draw]:
-    """As `demo_questions`, with each example's origin. Intents take turns, so all occur once `n` is large enough."""
+    """As `demo_questions`, with each example's origin. Intents take turns, so none is rare."""
     if split not in SPLITS:
         raise CorpusError(f"split {split!r} is unknown; take one of {', '.join(SPLITS)}.")
     grammar = Grammar.load()
@@ -51,7 +51,9 @@ def draw_questions(n: int, seed: int, split: Split, database_path: str | Path) -
     while len(draws) < n:
         idle += 1
         if idle > 20:
-            raise CorpusError(f"only {len(draws)} different questions found for split {split}, {n} were asked for.")
+            raise CorpusError(
+                f"only {len(draws)} different questions found for split {split}, {n} were asked for."
+            )
         for intent in rng.sample(grammar.intents, len(grammar.intents)):
             number = f"demo-{split}-{seed}-{len(draws):05d}-{intent.name}"
             draw = _draw(grammar, intent, split, values, answers, rng, number)
@@ -80,7 +82,7 @@ def _draw(
         chosen = values.sample(slots, rng)
         if chosen is None:
             return None
-        sql = _SLOT.sub(lambda match: chosen[match[1]].sql, template)
+        sql = _fill(template, {slot: value.sql for slot, value in chosen.items()})
         if answers.has_rows(sql):
             question = _typed(wording, chosen, split, rng)
             literals = frozenset(value.sql for value in chosen.values() if not value.shared)
@@ -100,7 +102,11 @@ def _typed(wording: str, chosen: dict[str, Value], split: Split, rng: random.Ran
             texts = {slot: text.lower() for slot, text in texts.items()}
     elif rng.random() < 0.75 and wording[0].isalpha():
         wording = wording[0].upper() + wording[1:]
-    return _SLOT.sub(lambda match: texts[match[1]], wording)
+    return _fill(wording, texts)
+
+
+def _fill(template: str, texts: dict[str, str]) -> str:
+    return _SLOT.sub(lambda match: texts[match[1]], template)
 
 
 def _slip(wording: str, rng: random.Random) -> str:

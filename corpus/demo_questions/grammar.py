@@ -52,7 +52,7 @@ class Facet:
 
 @dataclass(frozen=True)
 class Intent:
-    """One kind of question: its SQL, its wordings by split, and the facets it ranges over (none: just itself)."""
+    """One kind of question: its SQL, its wordings by split, and the facets it ranges over (maybe none)."""
 
     name: str
     kind: str
@@ -139,7 +139,9 @@ class Grammar:
                             self.frames_of(intent, text, split)
                         except (KeyError, AssertionError) as error:
                             named = facet.name if facet else "no facet"
-                            raise CorpusError(f"intent {intent.name} ({named}): unknown {error} in {text!r}.") from None
+                            raise CorpusError(
+                                f"intent {intent.name} ({named}): unknown {error} in {text!r}."
+                            ) from None
 
 
 def _tidy(text: str) -> str:

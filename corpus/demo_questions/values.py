@@ -1,8 +1,8 @@
 """Values for the questions' slots, taken from the database and parted by split.
 
-Countries, cities, names, categories, colours, carriers, word parts, numbers, days, and months of a year belong to
-one split each, by a hash of the value. Shared by all are the sets too small or too meaningful to part: the twelve
-month names without a year, the years 2024 and 2025, and the statuses of orders and shipments.
+Countries, cities, names, categories, colours, carriers, word parts, numbers, days and months of a year belong
+to one split each, by a hash of the value. Shared by all are the sets too small or too meaningful to part: the
+twelve month names without a year, the years 2024 and 2025, and the statuses of orders and shipments.
 """
 
 import random
@@ -23,7 +23,7 @@ _SHARES = (60, 75, 100)  # train up to 60%, calibration up to 75%, test the rest
 
 @dataclass(frozen=True)
 class Value:
-    """A value as questions say it (one of `texts`) and as SQL writes it; `shared` when every split may use it."""
+    """A value as questions say it (one of `texts`) and as SQL writes it; `shared` if of every split."""
 
     texts: tuple[str, ...]
     sql: str
@@ -60,7 +60,7 @@ class Values:
         return chosen
 
     def _parted(self, kind: str, universe: Iterable[str]) -> list[str]:
-        """This split's share of a closed set: ranked by hash, then cut, so that every split gets its share."""
+        """This split's share of a closed set: ranked by hash, then cut, so that none is empty."""
         ranked = sorted(set(universe), key=lambda text: stable_number(f"{kind}:{text}"))
         cuts = [0, *(round(len(ranked) * share / 100) for share in _SHARES)]
         at = SPLITS.index(self._split)
@@ -125,7 +125,7 @@ class Values:
             slot: [
                 Value((text,), text, float(text))
                 for text in (f"{number:g}" if number < 100_000 else str(int(number)) for number in numbers)
-                if self._mine("number", text)
+                if self._mine("numbers", text)
             ]
             for slot, numbers in steps.items()
         }
@@ -143,13 +143,14 @@ class Values:
             ],
             "year": [Value((str(year),), f"'{year}'", year, shared=True) for year in years],
             "joined_year": [
-                Value((text,), f"'{text}'", text) for text in self._parted("year", map(str, range(2016, 2024)))
+                Value((text,), f"'{text}'", text)
+                for text in self._parted("year", map(str, range(2016, 2024)))
             ],
             "yearmonth": [
                 _year_month(int(text[:4]), int(text[5:]))
                 for text in self._parted("month", (f"{year}-{month:02d}" for year, month in of_year))
             ],
-            "quarter": [_quarter(*map(int, text.split())) for text in self._parted("quarter", quarters)],
+            "quarter": [_quarter(*map(int, text.split())) for text in self._parted("quarters", quarters)],
             "date": [_day(day) for day in days if not _edge(day) and self._mine("day", day.isoformat())],
             "joined": [_day(day) for day in joined if not _edge(day) and self._mine("day", day.isoformat())],
         }
@@ -163,7 +164,9 @@ def _siblings(slots: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _repeated(parts: Callable[[str], list[str]], names: list[str]) -> list[str]:
-    counts = Counter(part for name in names for part in set(parts(name)) if re.fullmatch("[A-Za-z]{2,}", part))
+    counts = Counter(
+        part for name in names for part in set(parts(name)) if re.fullmatch("[A-Za-z]{2,}", part)
+    )
     return sorted(part for part, count in counts.items() if count > 1)
 
 

@@ -6,6 +6,8 @@ import statistics
 import time
 from typing import Any
 
+from corpus.references import ASK, BOS
+
 from ..engines.embedded import EmbeddedEngine
 from ..settings import Settings
 
@@ -15,9 +17,8 @@ PROMPT_TOKENS, NEW_TOKENS, REPEATS = 400, 24, 3
 def run(settings: Settings) -> dict[str, Any]:
     """Milliseconds of prefill and of one decode step, the median of three, at batch 1, 4 and 16."""
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
-    word = max(engine.vocabulary(), key=lambda text: (text.isalpha(), len(text)))
-    prompt = word * PROMPT_TOKENS
-    never_ends = [[engine.vocabulary()[word]]]
+    prompt = f"{BOS}{ASK}" + " a" * PROMPT_TOKENS
+    never_ends = [[engine.vocabulary_size - 1]]
     figures: dict[str, Any] = {}
     for batch in (1, 4, 16):
         engine.generate([prompt] * batch, max_tokens=2)

@@ -41,7 +41,7 @@ def calibrate(
     else:
         show_metrics(found)
         console.print(
-            f"Fitted; the figures are on what it was fitted on. Written to {file}.",
+            f"The figures are of held-out folds. Written to {file}.",
             markup=False,
             soft_wrap=True,
         )

@@ -65,6 +65,8 @@ def show_metrics(found: dict[str, Any]) -> None:
     """The metrics as two tables: of the confidence, and of each signal."""
     plain = [[name, number(value)] for name, value in found.items() if not isinstance(value, dict)]
     console.print(table_of(["metric", "value"], plain))
-    signals = [[name, number(one["auroc"]), one["measured"]] for name, one in found["signals"].items()]
+    signals = [
+        [name, number(one["auroc"]), one["measured"]] for name, one in found.get("signals", {}).items()
+    ]
     if signals:
         console.print(table_of(["signal", "AUROC", "measured"], signals))

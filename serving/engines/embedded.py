@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from model.hf import load_transformers
 
 from model import Tokenizer
 from model.errors import ModelError
+from model.hf import load_transformers
 
 from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
 from . import decoding
@@ -43,8 +43,8 @@ class EmbeddedEngine:
             torch.set_num_threads(threads)
         try:
             self._tokenizer = Tokenizer.load(folder)
-            self._model = load_transformers(folder).to(dtype).eval()
-        except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
+            self._model = load_transformers(folder, dtype)
+        except (ModelError, OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"The checkpoint {folder} cannot be loaded: {error}", "Is the folder whole?"
             ) from error
@@ -107,12 +107,17 @@ class EmbeddedEngine:
 
         return self._batched([len(a) + len(b) for a, b in zip(starts, ends, strict=True)], run)
 
-    def vocabulary(self) -> dict[str, int]:
-        """Every token's text with its id: what a mask of allowed tokens is built from."""
-        return dict(self._tokenizer.vocabulary())
+    @property
+    def vocabulary_size(self) -> int:
+        """How many token ids stand for text; the model may have more outputs than that."""
+        return len(self._tokenizer)
+
+    def special_tokens(self) -> dict[str, int]:
+        """The tokens that no user's text is made of, with their ids."""
+        return {token: self._tokenizer.token_id(token) for token in self._tokenizer.special_tokens}
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text))
+        return self._tokenizer.encode(text)
 
     def _completion(self, decoded: decoding.Decoded, prompt_tokens: int) -> Completion:
         written = decoded.ids[:-1] if decoded.stopped else decoded.ids

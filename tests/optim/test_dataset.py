@@ -111,12 +111,18 @@ def test_a_weight_is_how_often_an_epoch_shows_an_example():
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=80), st.integers(60, 400), st.integers(0, 5))
-def test_batches_keep_to_the_size_and_none_but_the_only_one_is_tiny(lengths, batch_tokens, seed):
+def test_batches_keep_to_the_size_and_show_everything(lengths, batch_tokens, seed):
     dataset = make(lengths)
     batches = batcher(dataset, batch_tokens, seed).epoch(0)
     sizes = [dataset.lengths[batch].max() * len(batch) for batch in batches]
     assert max(sizes) <= batch_tokens
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+@pytest.mark.parametrize("examples", range(10, 40))
+def test_no_batch_is_tiny(examples):
+    batches = batcher(make([10] * examples), 100).epoch(0)
+    assert min(len(batch) for batch in batches) >= 5
 
 
 def test_the_order_follows_from_seed_and_step_across_epochs(dataset):

@@ -49,7 +49,7 @@ class TinyAttention(nn.Module):
 
 
 class TinyModel(nn.Module):
-    """One layer of attention and a stack of two experts, averaged, between an embedding and an output head."""
+    """One layer of attention and a stack of two experts, averaged, between embedding and output head."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()

@@ -1,0 +1,88 @@
+"""The embedded engine keeps the contract of an engine on a real, if random, checkpoint."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serving.engines.embedded import EmbeddedEngine
+from serving.errors import CheckpointError, PromptTooLong
+
+PROMPTS = ["<bos><ask> how many<schema><tab> part<t0><sql>", "<bos><ask> name", "<bos>" + " the name of" * 30]
+
+
+def test_a_batch_answers_in_the_order_that_was_asked_in(engine: EmbeddedEngine) -> None:
+    together = engine.generate(PROMPTS, max_tokens=10)
+    assert together == [engine.generate([prompt], max_tokens=10)[0] for prompt in PROMPTS] or [
+        several[0].token_ids for several in together
+    ] == [engine.generate([prompt], max_tokens=10)[0][0].token_ids for prompt in PROMPTS]
+
+
+def test_scoring_a_completion_gives_the_logprobs_it_came_with(engine: EmbeddedEngine) -> None:
+    for prompt, (one,) in zip(PROMPTS, engine.generate(PROMPTS, max_tokens=5), strict=True):
+        ids = [i for i in one.token_ids if i != 1]
+        assert engine.score([prompt], [one.text]) == [pytest.approx(one.logprobs[: len(ids)], abs=1e-3)]
+        assert one.logprob == sum(one.logprobs)
+
+
+def test_several_candidates_come_likeliest_first_and_differ(engine: EmbeddedEngine) -> None:
+    for several in engine.generate(PROMPTS, max_tokens=6, n=3):
+        logprobs = [one.logprob for one in several]
+        assert logprobs == sorted(logprobs, reverse=True)
+        assert len({one.token_ids for one in several}) == 3
+
+
+def test_samples_with_the_same_seed_are_the_same(engine: EmbeddedEngine) -> None:
+    def ids(seed: int) -> list[tuple[int, ...]]:
+        drawn = engine.generate(PROMPTS, max_tokens=6, n=2, temperature=1.0, seed=seed)
+        return [one.token_ids for several in drawn for one in several]
+
+    assert ids(1) == ids(1) != ids(2)
+
+
+def test_a_mask_bars_all_other_tokens(engine: EmbeddedEngine) -> None:
+    allowed = [[400, 401], None, [402]]
+    for mask, (one,) in zip(allowed, engine.generate(PROMPTS, max_tokens=8, allowed=allowed), strict=True):
+        assert mask is None or set(one.token_ids) <= {*mask, 1}
+
+
+def test_a_completion_says_what_it_took_and_why_it_ended(engine: EmbeddedEngine) -> None:
+    ((stopped,),) = engine.generate([PROMPTS[1]], max_tokens=4, allowed=[[]])
+    assert (stopped.text, stopped.finish_reason, stopped.token_ids) == ("", "stop", (1,))
+    ((cut,),) = engine.generate(["<bos>" + " name"], max_tokens=4, allowed=[[500]])
+    assert cut.finish_reason == "length" or cut.token_ids[-1] == 1
+    assert cut.prompt_tokens == 2
+
+
+def test_nothing_asked_is_nothing_answered(engine: EmbeddedEngine) -> None:
+    assert engine.generate([], max_tokens=4) == []
+    assert engine.score([], []) == []
+
+
+def test_a_prompt_beyond_the_context_is_refused(engine: EmbeddedEngine) -> None:
+    with pytest.raises(PromptTooLong, match="2048"):
+        engine.generate(["<v0>" * 2040], max_tokens=10)
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_checkpoint_that_lacks_a_file_is_refused(checkpoint: Path, tmp_path: Path, missing: str) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(checkpoint, folder)
+    (folder / missing).unlink()
+    with pytest.raises(CheckpointError):
+        EmbeddedEngine(folder)
+
+
+def test_a_checkpoint_that_is_cut_short_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "short"
+    shutil.copytree(checkpoint, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError):
+        EmbeddedEngine(folder)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere") as caught:
+        EmbeddedEngine(tmp_path / "nowhere")
+    assert "suresql train" in caught.value.hint
