@@ -1,4 +1,8 @@
-"""How fast does a model train here? `python -m model.speed --preset nano --batch 32 --length 256`."""
+"""How fast does a model train here? `python -m model.speed --preset nano --batch 32 --length 256`.
+
+On a busy machine set OMP_WAIT_POLICY=passive, here and in training: threads that spin while another process
+has their core cost a factor of ten. cpu_seconds, of all threads together, is what a step costs by itself.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +54,15 @@ def measure(
         if isinstance(module, LatentAttention):
             module.track_max_logits = track
     tokens = torch.randint(3, config.vocab_size, (batch, length + 1))
-    times = []
-    for _ in range(steps + 1):
+    times, cpu_times = [], []
+    for _ in range(steps + 1):  # the first one warms up
         model.zero_grad(set_to_none=True)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             loss, targets = model.loss(tokens[:, :-1], tokens[:, 1:])
         loss.backward()
         times.append(time.perf_counter() - start)
+        cpu_times.append(time.process_time() - cpu_start)
     seconds = sorted(times[1:])[steps // 2]
     rate = training_flops(config, batch * length, length, targets) / seconds / 1e9
     peak = matmul_rate(dtype, 2048)
@@ -66,6 +71,7 @@ def measure(
         "batch": batch,
         "length": length,
         "seconds": round(seconds, 3),
+        "cpu_seconds": round(sorted(cpu_times[1:])[steps // 2], 3),
         "tokens_per_s": round(batch * length / seconds),
         "gflops": round(rate, 1),
         "matmul_gflops": round(peak, 1),

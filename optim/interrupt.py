@@ -32,7 +32,7 @@ def stop_on_signals(silent: bool = False) -> Iterator[StopRequest]:
     """
     request = StopRequest()
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         if request.made:
             raise KeyboardInterrupt
         request.signal = signal.Signals(number)

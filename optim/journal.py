@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -24,7 +23,8 @@ from rich.progress import (
 class Journal:
     """Context manager around a run of `total` steps, of which `start` are done already.
 
-    A resumed run's numbers are added to the file, a fresh run's replace it. A silent journal (ranks other than 0) says and writes nothing.
+    A resumed run's numbers are added to the file, a fresh run's replace it. A silent journal (ranks other
+    than 0) says and writes nothing.
     """
 
     def __init__(
@@ -67,9 +67,7 @@ class Journal:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._bar:
             self._bar.stop()
         if self._file:

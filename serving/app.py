@@ -36,7 +36,8 @@ def _text(value: str) -> str:
     return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_text)]
+QuestionText = Annotated[StrictStr, Field(max_length=MAX_QUESTION_CHARS), AfterValidator(_text)]
+DatabaseName = Annotated[StrictStr, Field(max_length=256), AfterValidator(_text)]
 
 
 class _Body(BaseModel):
@@ -46,17 +47,15 @@ class _Body(BaseModel):
 class Question(_Body):
     """A question in plain language about one database."""
 
-    question: Annotated[
-        Text, Field(max_length=MAX_QUESTION_CHARS, examples=["which suppliers are in Germany?"])
-    ]
-    database: Annotated[Text, Field(max_length=256)] = "demo"
+    question: Annotated[QuestionText, Field(examples=["which suppliers are in Germany?"])]
+    database: DatabaseName = "demo"
     execute: StrictBool = Field(False, description="also run the SQL and answer its rows")
 
 
 class Statement(_Body):
     """One reading statement to run on one database."""
 
-    database: Annotated[Text, Field(max_length=256)] = "demo"
+    database: DatabaseName = "demo"
     sql: Annotated[StrictStr, Field(max_length=MAX_SQL_CHARS, examples=["SELECT count(*) FROM suppliers"])]
 
 

@@ -25,22 +25,22 @@ class Batcher(Generic[Item, Answer]):
         self._max_batch = max_batch
         self._limit = queue
         self._waiting: asyncio.Queue[tuple[Item, asyncio.Future[Answer]]] = asyncio.Queue()
-        self._inside = 0
+        self.inside = 0
         self._seconds_each = 1.0  # a running mean of what one item takes
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="suresql-engine")
         self._task = asyncio.create_task(self._run())
 
     def submit(self, item: Item) -> asyncio.Future[Answer]:
         """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded."""
-        if self._inside >= self._limit:
-            wait = max(1, math.ceil(self._inside * self._seconds_each))
+        if self.inside >= self._limit:
+            wait = max(1, math.ceil(self.inside * self._seconds_each))
             raise Overloaded(
-                f"{self._inside} questions are waiting, which is all that may.",
+                f"{self.inside} questions are waiting, which is all that may.",
                 f"Try again in {wait} s.",
                 wait,
             )
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._inside += 1
+        self.inside += 1
         future.add_done_callback(self._left)
         self._waiting.put_nowait((item, future))
         return future
@@ -58,7 +58,7 @@ class Batcher(Generic[Item, Answer]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _left(self, _future: asyncio.Future[Answer]) -> None:
-        self._inside -= 1
+        self.inside -= 1
 
     async def _run(self) -> None:
         while True:

@@ -23,7 +23,7 @@ Value = int | float | str | None
 
 _MAGIC = b"SQLite format 3\x00"
 _STEPS_BETWEEN_LOOKS = 2_000  # virtual-machine steps between two looks at the clock; tens of microseconds
-_HEAP_BYTES = 512 * 2**20  # SQLite's hard limit for the whole process
+_HEAP_BYTES = 256 * 2**20  # SQLite's hard limit for the whole process
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 4 * 2**20,  # bytes of a value or a row: printf('%9999999d') ends here
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 4 * MAX_SQL_CHARS,

@@ -38,6 +38,11 @@ class Service:
     def ready(self) -> bool:
         return self._batcher is not None and not self.draining
 
+    @property
+    def waiting(self) -> int:
+        """Questions that wait or are being answered."""
+        return self._batcher.inside if self._batcher else 0
+
     def start(self) -> None:
         self._loading = asyncio.create_task(self._load())
 

@@ -89,10 +89,10 @@ class _Reader:
         group = tree.args["group"].expressions if tree.args.get("group") else []
         items = [item.unalias() for item in tree.expressions]
         shown = [item for item in items if item not in group] or items
-        words = listed([value(item, scope) for item in shown])
+        words = listed([value(item, scope) for item in shown]) or "nothing"
         if tree.args.get("distinct"):
             words = "different " + words
-        if not isinstance(shown[0], exp.Literal | exp.Star | exp.Case) and not shown[0].is_star:
+        if shown and not shown[0].is_star and not isinstance(shown[0], exp.Literal | exp.Case):
             words = "the " + words
         words += self._of(sources, words)
         if tree.args.get("where"):
@@ -119,16 +119,11 @@ class _Reader:
         tables = [source for source in sources if isinstance(source, exp.Table)]
         if not tables:
             return "results"
-        keys = {
-            (k.ref_table.casefold(), k.table.casefold())
-            for k in (self.schema.foreign_keys if self.schema else ())
-        }
         names = {table.name.casefold() for table in tables}
-        many = [
-            t
-            for t in tables
-            if not any((t.name.casefold(), other) in keys for other in names - {t.name.casefold()})
-        ]
+        keys = self.schema.foreign_keys if self.schema else ()
+        links = {(key.table.casefold(), key.ref_table.casefold()) for key in keys}
+        referred = {to for start, to in links if start != to and start in names}
+        many = [table for table in tables if table.name.casefold() not in referred]
         if len(many) != 1:
             group = tree.args.get("group")
             owners = {column.table.casefold() for column in group.find_all(exp.Column)} if group else set()
@@ -140,16 +135,12 @@ class _Reader:
         phrases = []
         for source in sources:
             if not isinstance(source, exp.Table):
-                phrases.append(
-                    self.query(source.this)
-                    if isinstance(source, exp.Subquery)
-                    else value(source, Scope(self.query))
-                )
-            else:
-                noun = self.noun(source.name)
-                names = {plural(noun), noun} if len(sources) > 1 else {plural(noun)}
-                if not names & _runs(said):
-                    phrases.append(plural(noun))
+                phrases.append(value(source, Scope(self.query)))
+                continue
+            noun = self.noun(source.name)
+            names = {plural(noun), noun} if len(sources) > 1 else {plural(noun)}
+            if not names & _runs(said):
+                phrases.append(plural(noun))
         return f" of {listed(list(dict.fromkeys(phrases)))}" if phrases else ""
 
     def _whose(self, tree: exp.Expr, scope: Scope) -> str:
@@ -225,7 +216,7 @@ def _joined(left: str, word: str, right: str) -> str:
     """Two queries as one phrase; what both begin with is said once."""
     a, b = left.split(" "), right.split(" ")
     same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return f"{left} {word} {' '.join(b[same:] if same < len(b) else b)}"
+    return f"{left} {word} {' '.join(b[same:] if 2 < same < len(b) else b)}"
 
 
 def _runs(words: str) -> set[str]:

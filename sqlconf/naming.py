@@ -65,7 +65,7 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 def _plural_word(word: str) -> str:
     if word in _PLURALS:
         return _PLURALS[word]
-    if word in _SINGULARS or not word.isalpha() or _singular_word(word) != word:
+    if len(word) < 3 or word in _SINGULARS or not word.isalpha() or _singular_word(word) != word:
         return word
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return word + "es"

@@ -44,7 +44,6 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.Div: "divided by",
     exp.IntDiv: "divided by",
     exp.Mod: "modulo",
-    exp.DPipe: "and",
 }
 _SEEN_THROUGH = (
     exp.Paren, exp.Alias, exp.Cast, exp.TryCast, exp.Collate, exp.Lower, exp.Upper, exp.Trim, exp.Round,
@@ -74,6 +73,9 @@ def value(node: exp.Expr, scope: Scope) -> str:
     """
     if isinstance(node, _SEEN_THROUGH):
         return value(node.this, scope)
+    if isinstance(node, exp.DPipe):
+        sides = [side for side in node.flatten() if not _is_blank(side)]
+        return listed([value(side, scope) for side in sides])
     if type(node) in _ARITHMETIC:
         return f"{value(node.this, scope)} {_ARITHMETIC[type(node)]} {value(node.expression, scope)}"
     match node:
@@ -98,7 +100,7 @@ def value(node: exp.Expr, scope: Scope) -> str:
         case exp.Max() | exp.Min():
             return f"{_EXTREMES[type(node)][is_time(node.this, scope)]} {value(node.this, scope)}"
         case exp.Neg():
-            return f"minus {value(node.this, scope)}"
+            return f"{'-' if isinstance(node.this, exp.Literal) else 'minus '}{value(node.this, scope)}"
         case exp.TimeToStr():
             return _date_part(node, scope)
         case exp.Year() | exp.Month() | exp.Day() | exp.Extract() if node.this is not None:
@@ -113,7 +115,7 @@ def value(node: exp.Expr, scope: Scope) -> str:
                 f"{value(c.args['true'], scope)} if {condition(c.this, scope)}" for c in node.args["ifs"]
             ]
             other = node.args.get("default")
-            return listed([*cases, f"otherwise {value(other, scope)}"] if other else cases, "or")
+            return ", ".join([*cases, f"otherwise {value(other, scope)}"] if other else cases)
         case exp.If():
             return f"{value(node.args['true'], scope)} if {condition(node.this, scope)}"
         case exp.Filter():
@@ -130,8 +132,9 @@ def value(node: exp.Expr, scope: Scope) -> str:
 
 def condition(node: exp.Expr, scope: Scope, negated: bool = False) -> str:
     """A clause with its subject: "country is Germany"; negation goes into the verb."""
+    negated ^= bool(node.args.get("negate"))  # sqlglot's mark for NOT LIKE; other negations are a Not
     match node:
-        case exp.Paren():
+        case exp.Paren() | exp.Escape():
             return condition(node.this, scope, negated)
         case exp.Not():
             return condition(node.this, scope, not negated)
@@ -148,7 +151,7 @@ def condition(node: exp.Expr, scope: Scope, negated: bool = False) -> str:
         case exp.Like() | exp.ILike():
             return f"{value(node.this, scope)} {_like(node.expression, scope, negated)}"
         case exp.Exists():
-            return f"there {'are no' if negated else 'are'} {scope.query(node.this)}"
+            return f"there {'are no' if negated else 'are'} {_rows(node.this, scope)}"
         case exp.Binary() if type(node) in _COMPARISONS:
             verb = _COMPARISONS[type(node)][negated]
             if is_time(node.this, scope):
@@ -167,11 +170,9 @@ def operand(node: exp.Expr, scope: Scope) -> str:
     if quoted and node.name.casefold() not in scope.columns:
         return node.name
     words = value(node, scope)
-    return (
-        words
-        if isinstance(node, exp.Literal | exp.Query | exp.Subquery | exp.Null | exp.Boolean)
-        else f"the {words}"
-    )
+    if isinstance(node, exp.Literal | exp.Query | exp.Subquery | exp.Null | exp.Boolean | exp.Neg):
+        return words
+    return words if words == "today" else f"the {words}"
 
 
 def is_time(node: exp.Expr, scope: Scope) -> bool:
@@ -183,6 +184,10 @@ def is_time(node: exp.Expr, scope: Scope) -> bool:
     return "time" in kind or "date" in kind or bool({"date", "year"} & set(humanise(node.name).split()))
 
 
+def _is_blank(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and not str(node.this).strip(" ,-_/.")
+
+
 def is_text(node: exp.Expr, scope: Scope) -> bool:
     known = scope.columns.get(node.name.casefold()) if isinstance(node, exp.Column) else None
     return known is not None and ("text" in known.type.lower() or "char" in known.type.lower())
@@ -191,7 +196,7 @@ def is_text(node: exp.Expr, scope: Scope) -> bool:
 def _column(node: exp.Column, scope: Scope) -> str:
     noun = scope.nouns.get(node.table.casefold(), "") if node.table else ""
     if isinstance(node.this, exp.Star):
-        return f"all information of {plural(noun)}" if noun else "all information"
+        return f"all {noun} information" if noun else "all information"
     known = scope.columns.get(node.name.casefold())
     words = humanise(known.name if known else node.name)
     if not scope.qualified or not noun or set(noun.split()) & set(words.split()):
@@ -242,6 +247,12 @@ def _membership(node: exp.In, scope: Scope, negated: bool) -> str:
         return f"{subject} {'is not' if negated else 'is'} among {scope.query(query.unnest())}"
     choices = [operand(item, scope) for item in node.expressions]
     return f"{subject} {'is not' if negated else 'is'} {listed(choices, 'or')}"
+
+
+def _rows(query: exp.Expr, scope: Scope) -> str:
+    """What EXISTS looks for: the rows, whatever constant or column it selects."""
+    words = scope.query(query.unnest())
+    return words.partition(" of ")[2] or words
 
 
 def _like(pattern: exp.Expr, scope: Scope, negated: bool) -> str:

@@ -6,33 +6,40 @@ import statistics
 import time
 from typing import Any
 
-from corpus.references import ASK, BOS
+import torch
+from transformers import PreTrainedModel
 
-from ..engines.embedded import EmbeddedEngine
+from model.hf import load_transformers
+
+from ..engines import decoding
+from ..engines.embedded import EXPERTS
 from ..settings import Settings
 
 PROMPT_TOKENS, NEW_TOKENS, REPEATS = 400, 24, 3
+NEVER = -1  # an end token that no model writes
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(settings: Settings, experts: str = EXPERTS) -> dict[str, Any]:
     """Milliseconds of prefill and of one decode step, the median of three, at batch 1, 4 and 16."""
-    engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
-    prompt = f"{BOS}{ASK}" + " a" * PROMPT_TOKENS
-    never_ends = [[engine.vocabulary_size - 1]]
-    figures: dict[str, Any] = {}
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    model = load_transformers(settings.checkpoint)
+    model.set_experts_implementation(experts)
+    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "experts": experts}
     for batch in (1, 4, 16):
-        engine.generate([prompt] * batch, max_tokens=2)
-        first = [_seconds(engine, prompt, batch, 1, never_ends) for _ in range(REPEATS)]
-        whole = [_seconds(engine, prompt, batch, NEW_TOKENS + 1, never_ends) for _ in range(REPEATS)]
-        prefill, total = statistics.median(first), statistics.median(whole)
+        _seconds(model, batch, 2)
+        prefill = statistics.median(_seconds(model, batch, 1) for _ in range(REPEATS))
+        whole = statistics.median(_seconds(model, batch, NEW_TOKENS + 1) for _ in range(REPEATS))
         figures[f"batch_{batch}"] = {
             "prefill_ms": round(prefill * 1000, 1),
-            "step_ms": round((total - prefill) * 1000 / NEW_TOKENS, 2),
+            "step_ms": round((whole - prefill) * 1000 / NEW_TOKENS, 2),
         }
     return figures
 
 
-def _seconds(engine: EmbeddedEngine, prompt: str, batch: int, tokens: int, allowed: list[list[int]]) -> float:
+@torch.inference_mode()
+def _seconds(model: PreTrainedModel, batch: int, tokens: int) -> float:
+    prompts = torch.randint(3, model.config.vocab_size, (batch, PROMPT_TOKENS)).tolist()
     started = time.perf_counter()
-    engine.generate([prompt] * batch, max_tokens=tokens, allowed=allowed * batch)
+    decoding.decode(model, prompts, max_tokens=tokens, eos_id=NEVER, pad_id=0)
     return time.perf_counter() - started

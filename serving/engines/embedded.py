@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from model import Tokenizer
 from model.errors import ModelError
@@ -43,7 +45,8 @@ class EmbeddedEngine:
             torch.set_num_threads(threads)
         try:
             self._tokenizer = Tokenizer.load(folder)
-            self._model = load_transformers(folder, dtype)
+            with _no_progress_bar():
+                self._model = load_transformers(folder, dtype)
         except (ModelError, OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"The checkpoint {folder} cannot be loaded: {error}", "Is the folder whole?"
@@ -158,6 +161,17 @@ class EmbeddedEngine:
                     ) from error
             results.update(zip(batch, found, strict=True))
         return [results[i] for i in range(len(lengths))]
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _batches(lengths: Sequence[int], rows_each: int) -> Iterator[list[int]]:

@@ -34,7 +34,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a tiny model with random weights: what it writes is nonsense, in the shape of answers."""
+    """A tiny model with random weights: what it writes is nonsense, in the shape of answers."""
     torch.manual_seed(0)
     special = [token for token in SPECIAL_TOKENS if token not in ("<pad>", "<bos>", "<eos>")]
     texts = ["select count ( * ) from where group by order by limit and or not in like the of is name"] * 20
@@ -51,7 +51,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(checkpoint: Path) -> EmbeddedEngine:
-    return EmbeddedEngine(checkpoint)
+    return EmbeddedEngine(checkpoint, threads=1)
 
 
 @pytest.fixture

@@ -5,23 +5,25 @@ from pathlib import Path
 
 import pytest
 
+from model import Tokenizer
 from serving.engines.embedded import EmbeddedEngine
 from serving.errors import CheckpointError, PromptTooLong
 
+EOS = 2
 PROMPTS = ["<bos><ask> how many<schema><tab> part<t0><sql>", "<bos><ask> name", "<bos>" + " the name of" * 30]
 
 
 def test_a_batch_answers_in_the_order_that_was_asked_in(engine: EmbeddedEngine) -> None:
-    together = engine.generate(PROMPTS, max_tokens=10)
-    assert together == [engine.generate([prompt], max_tokens=10)[0] for prompt in PROMPTS] or [
-        several[0].token_ids for several in together
-    ] == [engine.generate([prompt], max_tokens=10)[0][0].token_ids for prompt in PROMPTS]
+    together = [several[0].token_ids for several in engine.generate(PROMPTS, max_tokens=10)]
+    assert together == [engine.generate([prompt], max_tokens=10)[0][0].token_ids for prompt in PROMPTS]
 
 
 def test_scoring_a_completion_gives_the_logprobs_it_came_with(engine: EmbeddedEngine) -> None:
-    for prompt, (one,) in zip(PROMPTS, engine.generate(PROMPTS, max_tokens=5), strict=True):
-        ids = [i for i in one.token_ids if i != 1]
-        assert engine.score([prompt], [one.text]) == [pytest.approx(one.logprobs[: len(ids)], abs=1e-3)]
+    references = [i for token, i in engine.special_tokens().items() if token.startswith(("<t", "<c"))]
+    written = engine.generate(PROMPTS, max_tokens=5, allowed=[references] * len(PROMPTS))
+    for prompt, (one,) in zip(PROMPTS, written, strict=True):
+        text = one.text + ("<eos>" if one.finish_reason == "stop" else "")
+        assert engine.score([prompt], [text]) == [pytest.approx(one.logprobs, abs=1e-3)]
         assert one.logprob == sum(one.logprobs)
 
 
@@ -43,15 +45,16 @@ def test_samples_with_the_same_seed_are_the_same(engine: EmbeddedEngine) -> None
 def test_a_mask_bars_all_other_tokens(engine: EmbeddedEngine) -> None:
     allowed = [[400, 401], None, [402]]
     for mask, (one,) in zip(allowed, engine.generate(PROMPTS, max_tokens=8, allowed=allowed), strict=True):
-        assert mask is None or set(one.token_ids) <= {*mask, 1}
+        assert mask is None or set(one.token_ids) <= {*mask, EOS}
 
 
-def test_a_completion_says_what_it_took_and_why_it_ended(engine: EmbeddedEngine) -> None:
+def test_a_completion_says_what_it_took_and_why_it_ended(engine: EmbeddedEngine, checkpoint: Path) -> None:
     ((stopped,),) = engine.generate([PROMPTS[1]], max_tokens=4, allowed=[[]])
-    assert (stopped.text, stopped.finish_reason, stopped.token_ids) == ("", "stop", (1,))
-    ((cut,),) = engine.generate(["<bos>" + " name"], max_tokens=4, allowed=[[500]])
-    assert cut.finish_reason == "length" or cut.token_ids[-1] == 1
-    assert cut.prompt_tokens == 2
+    assert (stopped.text, stopped.finish_reason, stopped.token_ids) == ("", "stop", (EOS,))
+    for prompt, (one,) in zip(PROMPTS, engine.generate(PROMPTS, max_tokens=3), strict=True):
+        assert (one.finish_reason == "stop") == (one.token_ids[-1] == EOS)
+        assert len(one.token_ids) == 3 or one.finish_reason == "stop"
+        assert one.prompt_tokens == len(Tokenizer.load(checkpoint).encode(prompt))
 
 
 def test_nothing_asked_is_nothing_answered(engine: EmbeddedEngine) -> None:

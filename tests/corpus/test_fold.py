@@ -1,0 +1,100 @@
+"""Folding SQL over references and back gives a query with the same rows, whatever the numbering."""
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.compare import is_ordered, same_answer
+from corpus.contents import Contents
+from corpus.errors import FoldError, UnfoldError
+from corpus.fold import fold, unfold, verbal
+from corpus.references import ask
+from corpus.schema import Schema
+
+QUERIES = [
+    ("How many singers are there?", "SELECT count(*) FROM singer"),
+    ("names of singers from France", "SELECT name FROM singer WHERE country = 'France'"),
+    ("names of singers from \"France\"", 'SELECT name FROM singer WHERE country = "France"'),
+    ("oldest singer's name", "SELECT name FROM singer ORDER BY age DESC LIMIT 1"),
+    ("singers released in 2014 or later", "SELECT name FROM singer WHERE \"release year\" >= '2014'"),
+    ("names containing Jo", "SELECT name FROM singer WHERE name LIKE '%Jo%'"),
+    ("names starting with Jo", "SELECT name FROM singer WHERE name LIKE 'Jo%'"),
+    ("singers between 30 and 45", "SELECT name FROM singer WHERE age BETWEEN 30 AND 45"),
+    ("singers of concerts in 2015", "SELECT DISTINCT T1.name FROM singer AS T1 JOIN singer_in_concert AS T2 ON T1.singer_id = "
+     "T2.singer_id JOIN concert AS T3 ON T2.concert_id = T3.concert_id WHERE T3.year = 2015"),
+    ("number of singers of each concert", "SELECT T2.concert_name, count(*) FROM singer_in_concert AS T1 JOIN concert AS T2 "
+     "ON T1.concert_id = T2.concert_id GROUP BY T2.concert_id"),
+    ("countries with more than 2 singers", "SELECT country FROM singer GROUP BY country HAVING count(*) > 2"),
+    ("singers without a concert", "SELECT name FROM singer WHERE singer_id NOT IN (SELECT singer_id FROM singer_in_concert)"),
+    ("older than average", "SELECT name FROM singer WHERE age > (SELECT avg(age) FROM singer)"),
+    ("countries of both", "SELECT country FROM singer WHERE age > 40 INTERSECT SELECT country FROM singer WHERE age < 30"),
+    ("total age by alias", "SELECT country, sum(age) AS total FROM singer GROUP BY country ORDER BY total DESC"),
+    ("concerts held in March", "SELECT concert_name FROM concert WHERE strftime('%m', held) = '03'"),
+    ("concerts held in March 2014", "SELECT concert_name FROM concert WHERE strftime('%Y-%m', held) = '2014-03'"),
+    ("parents of orders", 'SELECT b."select" FROM "order" AS a JOIN "order" AS b ON a.parent = b.id'),
+    ("orders that are groß", 'SELECT "select" FROM "order" WHERE "größe" = \'groß\''),
+    ("order named it's", "SELECT id FROM \"order\" WHERE \"select\" = 'it''s'"),
+    ("singers and their concerts, also without", "SELECT s.name, c.concert_id FROM singer AS s LEFT JOIN singer_in_concert AS c "
+     "ON s.singer_id = c.singer_id"),
+    ("all of concert", "SELECT * FROM concert"),
+    ("is there any", "SELECT name FROM singer WHERE EXISTS (SELECT * FROM singer_in_concert WHERE "
+     "singer_in_concert.singer_id = singer.singer_id)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "sql"), QUERIES)
+@given(seed=st.integers(0, 2**32))
+def test_unfold_of_fold_gives_the_same_rows(
+    question: str, sql: str, seed: int, database: Path, schema: Schema, contents: Contents
+) -> None:
+    prompt = ask(question, schema, contents, random.Random(seed))
+    text = fold(sql, prompt.binding)
+    back = unfold(text, prompt.binding)
+    connection = sqlite3.connect(database)
+    gold, found = connection.execute(sql).fetchall(), connection.execute(back).fetchall()
+    connection.close()
+    assert gold, "a query without rows proves nothing"
+    assert same_answer(gold, found, ordered=is_ordered(sql)), back
+
+
+@pytest.mark.parametrize(("question", "sql"), QUERIES)
+def test_folding_what_was_unfolded_gives_the_same_text(question: str, sql: str, schema: Schema, contents: Contents) -> None:
+    prompt = ask(question, schema, contents)
+    text = fold(sql, prompt.binding)
+    assert fold(unfold(text, prompt.binding), prompt.binding) == text
+
+
+def test_from_is_inferred_where_keys_say_it(schema: Schema, contents: Contents) -> None:
+    prompt = ask("singers of concerts in 2015", schema, contents)
+    assert " from" not in fold(QUERIES[8][1], prompt.binding)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DELETE FROM singer", "SELECT", "SELECT nothing FROM singer", "WITH x AS (SELECT 1) SELECT * FROM x",
+     "SELECT * FROM (SELECT name FROM singer)", "", "🙂"],
+)  # fmt: skip
+def test_what_is_not_covered_is_refused(sql: str, schema: Schema, contents: Contents) -> None:
+    with pytest.raises(FoldError):
+        fold(sql, ask("anything", schema, contents).binding)
+
+
+@given(text=st.text(max_size=40) | st.lists(st.sampled_from(
+    " select| from| where|<c0>|<c1>|<c99>|<t0>|<t1>|<v0>|<v9>| =| (| )| count| ,| *| '|<%>| like| in| group by".split("|")
+), max_size=14).map("".join))  # fmt: skip
+def test_unfolding_anything_gives_sql_or_unfold_error(text: str, schema: Schema, contents: Contents) -> None:
+    binding = ask("singers from France", schema, contents).binding
+    try:
+        sql = unfold(text, binding)
+    except UnfoldError:
+        return
+    assert "__c" not in sql and "__t" not in sql and "__v" not in sql
+
+
+def test_verbal_form_names_what_the_references_number(schema: Schema, contents: Contents) -> None:
+    prompt = ask("names of singers from France", schema, contents, random.Random(3))
+    assert verbal(fold(QUERIES[1][1], prompt.binding), prompt.binding) == " select singer name where singer country = france"

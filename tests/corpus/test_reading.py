@@ -1,0 +1,121 @@
+"""Readers: schemas, question files, and the errors for what is none."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.compare import is_ordered, same_answer
+from corpus.errors import BrokenLine, CorpusError, NotADatabase
+from corpus.joins import connect
+from corpus.mixture import calibration_databases, training_texts
+from corpus.schema import ForeignKey, Schema, read_schema, schema_from_ddl
+from corpus.spider import DatabaseFolder, read_examples
+
+GOOD = '{"id": "1", "question": "how many?", "sql": "SELECT 1", "db_id": "d"}'
+
+
+def test_schema_has_types_and_keys(schema: Schema) -> None:
+    assert [table.name for table in schema.tables] == ["singer", "concert", "singer_in_concert", "order"]
+    kinds = {column.name: column.type for column in schema.tables[1].columns}
+    assert kinds == {"concert_id": "number", "concert_name": "text", "year": "number", "held": "time"}
+    assert ForeignKey("singer_in_concert", "singer_id", "singer", "singer_id") in schema.foreign_keys
+
+
+def test_tables_between_two_others_are_joined_through(schema: Schema) -> None:
+    found = connect(schema, ["singer", "concert"])
+    assert found is not None and set(found[0]) == {"singer", "singer_in_concert", "concert"}
+    assert connect(schema, ["singer", "order"]) is None
+
+
+def test_undeclared_keys_are_inferred_from_names() -> None:
+    schema = schema_from_ddl("CREATE TABLE a (a_id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY, a_id INTEGER)")
+    assert schema.joins == (ForeignKey("b", "a_id", "a", "a_id"),)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
+def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.sqlite"
+    path.write_bytes(content)
+    if content:
+        with pytest.raises(NotADatabase, match=r"x\.sqlite"):
+            read_schema(path)
+    else:
+        assert read_schema(path).tables == ()  # SQLite takes an empty file for an empty database
+
+
+def test_a_missing_database(tmp_path: Path) -> None:
+    with pytest.raises(NotADatabase, match="no such"):
+        read_schema(tmp_path / "nothing.sqlite")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"question": "q", "db_id": "d"}', '{"question": "", "sql": "s", "db_id": "d"}',
+     '{"question": "q", "sql": 3, "db_id": "d"}', '{"question": "q", "sql": null, "db_id": "d"}', "\udcff"],
+)  # fmt: skip
+def test_a_broken_line_is_named_by_its_number(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(f"{GOOD}\n\n{line}\n".encode("utf-8", "surrogateescape"))
+    with pytest.raises(BrokenLine, match="line 3"):
+        read_examples(path)
+
+
+def test_training_does_not_begin_on_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "spider" / "databases").mkdir(parents=True)
+    (tmp_path / "spider" / "train.jsonl").write_text(f"{GOOD}\nbroken\n")
+    with pytest.raises(BrokenLine, match="line 2"):
+        next(training_texts({"root": str(tmp_path), "spider": 1}, 0))
+
+
+@pytest.mark.parametrize("data", [{}, {"spidr": 1}, {"spider": 1}])
+def test_training_data_that_names_nothing_is_refused(data: dict[str, int]) -> None:
+    with pytest.raises(CorpusError):
+        next(training_texts(data, 0))
+
+
+def test_training_texts_follow_from_the_seed() -> None:
+    data = {"demo": 40, "tell": 0.5, "verify": 0.5}
+    first, again = (list(training_texts(data, 7)) for _ in range(2))
+    assert first == again != list(training_texts(data, 8))
+    assert {pair.task for pair in first} == {"ask", "tell", "verify"}
+    assert all(pair.target.endswith("<eos><yes>") for pair in first if pair.task == "ask")
+
+
+def test_calibration_databases_are_a_fixed_share() -> None:
+    names = [f"d{i:02d}" for i in range(16)] * 3
+    assert calibration_databases(names, 8) == {"d00", "d08"}
+    assert calibration_databases(names, 0) == frozenset()
+
+
+def test_a_database_name_cannot_leave_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="leaves"):
+        DatabaseFolder(tmp_path).path("../etc")
+
+
+Rows = st.lists(st.tuples(st.integers() | st.text() | st.none(), st.floats(allow_nan=False)), max_size=6)
+
+
+@given(rows=Rows, data=st.data())
+def test_order_matters_only_where_asked(rows: list[tuple[object, float]], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(rows))
+    assert same_answer(rows, shuffled, ordered=False)
+    assert same_answer(rows, rows, ordered=True)
+    assert not same_answer(rows, [*rows, ("one more", 0.0)], ordered=False)
+
+
+def test_answers_differ_in_values_columns_and_counts() -> None:
+    assert same_answer([(1.0, "a")], [(1, "a")], ordered=False)
+    assert same_answer([(1 / 3,)], [(0.33333331,)], ordered=False)
+    assert not same_answer([(1, 2)], [(2, 1)], ordered=False)
+    assert not same_answer([(1,), (1,)], [(1,)], ordered=False)
+    assert not same_answer([("1",)], [(1,)], ordered=False)
+
+
+@pytest.mark.parametrize(
+    ("sql", "ordered"),
+    [("SELECT a FROM t ORDER BY a", True), ("SELECT a FROM t", False), ("SELECT (SELECT a FROM t ORDER BY a LIMIT 1)", False), (";;", False)],
+)
+def test_only_the_outermost_order_counts(sql: str, ordered: bool) -> None:
+    assert is_ordered(sql) is ordered

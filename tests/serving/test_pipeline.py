@@ -1,0 +1,148 @@
+"""The pipeline takes the likeliest statement that the walls pass, and asks the model what signals ask."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from corpus.fold import fold
+from corpus.references import YES, ask
+from serving.assembly import load_pipeline
+from serving.databases import Database
+from serving.engines import Completion
+from serving.engines.embedded import EmbeddedEngine
+from serving.errors import DatabaseUnavailable
+from serving.pipeline import Context, LanguageModel, Pipeline, ReferenceMask
+from serving.settings import Settings
+from sqlconf.fusion import Fusion
+from sqlconf.likelihood import likelihood
+from sqlconf.signal import Answer
+
+
+class Scripted:
+    """An engine that writes what it is told to: the pipeline's own choices are looked at, not a model's."""
+
+    model_name = "scripted"
+
+    def __init__(self, *texts: str, finish_reason: str = "stop") -> None:
+        self.texts = texts
+        self.finish_reason = finish_reason
+
+    def generate(self, prompts: Sequence[str], **_options: object) -> list[list[Completion]]:
+        return [
+            [
+                Completion(text, (7, 2), (-0.1 * i, -0.1), 5, self.finish_reason)
+                for i, text in enumerate(self.texts)
+            ]
+            for _ in prompts
+        ]
+
+    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
+        return [(-0.5,) for _ in prompts]
+
+
+def pipeline(engine: Scripted) -> Pipeline:
+    return Pipeline(engine, [likelihood()], Fusion.unfitted(["likelihood"]))
+
+
+@pytest.fixture
+def database(shop: Path) -> Database:
+    return Database("shop", shop)
+
+
+def written(database: Database, sql: str) -> str:
+    """What a good model would write for `sql`."""
+    prompt = ask("how many suppliers", database.schema(), database.contents())
+    return fold(sql, prompt.binding).removesuffix("<eos>")
+
+
+def test_what_the_model_wrote_comes_back_as_sql_with_a_confidence(database: Database) -> None:
+    engine = Scripted(written(database, "SELECT count(*) FROM suppliers"))
+    (answer,) = pipeline(engine).ask([("how many suppliers", database)])
+    assert database.execute(answer.sql).rows == [[3]]
+    assert answer.confidence == pytest.approx(math.exp(-0.05))
+    assert (answer.abstain, answer.error, answer.model) == (False, None, "scripted")
+    assert (answer.prompt_tokens, answer.completion_tokens) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "",
+        " select",
+        " select<c95>",
+        " delete from<t0>",
+        " select load_extension ( 'x' )",
+        " select nowhere from<t0>",
+        "(((",
+    ],
+)
+def test_the_first_candidate_that_can_be_run_is_taken(database: Database, nonsense: str) -> None:
+    engine = Scripted(nonsense, written(database, "SELECT name FROM suppliers"))
+    (answer,) = pipeline(engine).ask([("names of suppliers", database)])
+    assert sorted(row[0] for row in database.execute(answer.sql).rows) == ["Acme", "Bolt", "Café"]
+    assert answer.signals[0].value == pytest.approx(math.exp(-0.1))
+
+
+def test_where_no_candidate_can_be_run_the_answer_abstains_and_says_why(database: Database) -> None:
+    (answer,) = pipeline(Scripted("(((", " delete from<t0>")).ask([("x", database)])
+    assert (answer.sql, answer.confidence, answer.abstain, answer.signals) == ("", 0.0, True, [])
+    assert answer.error
+
+
+def test_a_statement_that_was_cut_short_is_not_run(database: Database) -> None:
+    engine = Scripted(written(database, "SELECT name FROM suppliers"), finish_reason="length")
+    (answer,) = pipeline(engine).ask([("x", database)])
+    assert answer.sql == ""
+    assert "did not come to an end" in str(answer.error)
+
+
+def test_a_confidence_under_the_threshold_abstains(database: Database) -> None:
+    engine = Scripted(written(database, "SELECT name FROM suppliers"))
+    strict = Pipeline(engine, [likelihood()], Fusion.unfitted(["likelihood"]), abstain_below=0.99)
+    (answer,) = strict.ask([("names", database)])
+    assert answer.sql
+    assert answer.abstain
+
+
+def test_a_missing_database_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        pipeline(Scripted("x")).ask([("x", Database("gone", tmp_path / "gone.sqlite"))])
+
+
+def test_a_mask_leaves_text_and_the_prompts_own_references(database: Database) -> None:
+    special = {"<pad>": 0, "<eos>": 2, "<%>": 3, "<t0>": 4, "<t7>": 5, "<c0>": 6, "<c95>": 7}
+    special |= {f"<t{i}>": 100 + i for i in range(1, 7)} | {f"<c{i}>": 200 + i for i in range(1, 95)}
+    binding = ask("x", database.schema(), database.contents()).binding
+    allowed = set(ReferenceMask(12, special, ["<%>"]).allowed(binding))
+    assert allowed & set(range(12)) == {1, 3, 4, 6, 8, 9, 10, 11}
+    assert 200 + len(binding.columns) - 1 in allowed
+    assert 200 + len(binding.columns) not in allowed
+
+
+def test_the_model_reports_on_itself_and_puts_sql_into_words(
+    engine: EmbeddedEngine, database: Database
+) -> None:
+    prompt = ask("how many suppliers", database.schema(), database.contents())
+    context = Context(prompt, written(database, "SELECT count(*) FROM suppliers") + "<eos>")
+    answer = Answer("how many suppliers", "SELECT 1", database.schema(), (), context)
+    model = LanguageModel(engine)
+    (expected,) = engine.score([prompt.text + context.written], [YES])
+    assert model.self_report([Answer("x", "y", database.schema()), answer]) == [
+        None,
+        pytest.approx(math.exp(expected[0])),
+    ]
+    (none, words) = model.back_translate([Answer("x", "y", database.schema()), answer])
+    assert none is None
+    assert isinstance(words, str)
+
+
+def test_a_real_checkpoint_answers_in_the_right_shape(settings: Settings, database: Database) -> None:
+    answers = load_pipeline(settings).ask([("how many suppliers?", database), ("names in Germany", database)])
+    for answer in answers:
+        assert 0 <= answer.confidence <= 1
+        assert answer.model == "random-tiny"
+        assert bool(answer.sql) == (answer.error is None)
+        json.dumps([vars(signal) for signal in answer.signals])

@@ -1,0 +1,81 @@
+"""The smallest real things that the confidence needs: a schema, answers, the real MiniLM, a model that is a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from sqlconf.embedding import Embedder, shared_embedder
+from sqlconf.signal import Answer
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    table: str
+    column: str
+    ref_table: str
+    ref_column: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    tables: tuple[Table, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+
+
+SUPPLY = Schema(
+    (
+        Table("suppliers", (Column("id", "number"), Column("name", "text"), Column("foundedIn", "time"))),
+        Table("orders", (Column("id", "number"), Column("supplier_id", "number"), Column("total", "number"))),
+    ),
+    (ForeignKey("orders", "supplier_id", "suppliers", "id"),),
+)
+
+
+class TableModel:
+    """Implements sqlconf's Model by looking the SQL up in two tables."""
+
+    def __init__(self, words: dict[str, str | None], reports: dict[str, float | None]):
+        self.words = words
+        self.reports = reports
+
+    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
+        return [self.words.get(answer.sql) for answer in answers]
+
+    def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
+        return [self.reports.get(answer.sql) for answer in answers]
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    return shared_embedder()
+
+
+@pytest.fixture
+def supply() -> Schema:
+    return SUPPLY
+
+
+@pytest.fixture
+def answer():
+    def build(question: str, sql: str, logprobs: tuple[float, ...] = ()) -> Answer:
+        return Answer(question, sql, SUPPLY, logprobs)
+
+    return build
+
+
+@pytest.fixture
+def table_model():
+    return TableModel
