@@ -17,7 +17,7 @@ _REFERENCE = re.compile(r"<([tcv])(\d+)>")
 _LIKE_VALUE = re.compile(r"(<%>)?\s*<v(\d+)>\s*(<%>)?")
 _PLACEHOLDER = re.compile(r"__([tcv])(\d+)(?:_([01])([01]))?$")
 _TOKENS = re.compile(r"'(?:[^']|'')*'|__\w+|\w+(?:\.\d+)?|<>|<=|>=|!=|\|\||[^\w\s]")
-_RESERVED = frozenset(SQLite.Tokenizer.KEYWORDS)
+_RESERVED = frozenset(word for keyword in SQLite.Tokenizer.KEYWORDS for word in keyword.split())
 _AGGREGATES_ALIAS = "abcdefgh"
 
 
@@ -43,6 +43,8 @@ def fold(sql: str, binding: Binding) -> str:
     ):
         raise FoldError("derived tables and WITH are not covered")
     for select in list(tree.find_all(exp.Select)):
+        if not select.expressions:
+            raise FoldError("a SELECT of nothing")
         _inline_aliases(select)
     scopes = {id(select): _tables_of(select) for select in tree.find_all(exp.Select)}
     used: dict[int, set[str]] = {key: set() for key in scopes}
@@ -55,7 +57,11 @@ def fold(sql: str, binding: Binding) -> str:
             column.replace(exp.Literal.string(column.name))
         else:
             columns.append((column, *found))
+    correlated = set()
     for column, table, name, alias, owner in columns:
+        here = column.find_ancestor(exp.Select)
+        if here is not None and id(here) != owner:
+            correlated.add(id(here))  # a column of an outer query: what is left out of FROM could not be told
         if column.find_ancestor(exp.Join) is None:
             used[owner].add(table)
         reference = binding.column_reference(table, name)
@@ -65,7 +71,7 @@ def fold(sql: str, binding: Binding) -> str:
     for literal in list(tree.find_all(exp.Literal)):
         _fold_literal(literal, binding)
     for select in list(tree.find_all(exp.Select)):
-        _fold_from(select, scopes[id(select)], used[id(select)], binding)
+        _fold_from(select, scopes[id(select)], set() if id(select) in correlated else used[id(select)], binding)
     return _spell(tree.sql(dialect="sqlite")) + EOS
 
 
@@ -162,8 +168,7 @@ def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str
         if joins:
             _fold_sources(select, sources, binding)
             return
-    bare = {c for c in (used or set())}
-    inferred = connect(binding.schema, bare) if bare else None
+    inferred = connect(binding.schema, used) if used else None
     select.set("joins", [])
     if inferred is not None and {t.casefold() for t in inferred[0]} == {t.casefold() for t in tables}:
         select.set("from_", None)

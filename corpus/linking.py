@@ -34,7 +34,7 @@ def stem(word: str) -> str:
 def name_words(name: str) -> tuple[str, ...]:
     """An identifier in lower-case words: `Song_releaseYear` is song, release, year."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]|_", " ", name)
-    return tuple(spaced.casefold().split()) or (name.casefold(),)
+    return tuple(spaced.lower().split()) or (name.lower(),)
 
 
 @dataclass

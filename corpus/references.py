@@ -67,7 +67,7 @@ def ask(question: str, schema: Schema, contents: Contents, shuffle: random.Rando
 
 def plain(text: str) -> str:
     """Text of a user, free of anything that would read as a special token."""
-    return " ".join(text.replace("<", " < ").split())
+    return " ".join(text.replace("<", "‹").split())
 
 
 def _number(schema: Schema, links: Links, shuffle: random.Random | None) -> tuple[Binding, list[tuple[Table, list[Column]]]]:
