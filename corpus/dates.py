@@ -5,17 +5,26 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+_MONTH_NAMES = """
+    january jan | february feb | march mar | april apr | may | june jun | july jul | august aug | september sep sept |
+    october oct | november nov | december dec
+"""
 MONTHS = {
-    name: f"{i:02d}"
-    for i, names in enumerate(
-        "january jan|february feb|march mar|april apr|may|june jun|july jul|august aug|september sep sept|"
-        "october oct|november nov|december dec".split("|"),
-        start=1,
-    )
-    for name in names.split()
+    name: f"{i:02d}" for i, names in enumerate(_MONTH_NAMES.split("|"), start=1) for name in names.split()
 }
+"""A month's names and its two digits."""
 _MONTH = rf"(?P<month>{'|'.join(sorted(MONTHS, key=len, reverse=True))})\.?"
-_ORDINALS = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "last": 4}
+_ORDINALS = {
+    "first": 1,
+    "1st": 1,
+    "second": 2,
+    "2nd": 2,
+    "third": 3,
+    "3rd": 3,
+    "fourth": 4,
+    "4th": 4,
+    "last": 4,
+}
 _NTH = rf"(?P<nth>{'|'.join(_ORDINALS)})"
 _YEAR = r"(?P<year>\d{4})"
 _OF = r"(?:\s*,\s*|\s+of\s+|\s+in\s+|\s+)"

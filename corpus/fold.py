@@ -12,13 +12,14 @@ from corpus.errors import FoldError, UnfoldError
 from corpus.joins import connect
 from corpus.linking import Value, name_words
 from corpus.references import ANY, EOS, Binding
+from corpus.schema import ForeignKey
 
 _REFERENCE = re.compile(r"<([tcv])(\d+)>")
 _LIKE_VALUE = re.compile(r"(<%>)?\s*<v(\d+)>\s*(<%>)?")
 _PLACEHOLDER = re.compile(r"__([tcv])(\d+)(?:_([01])([01]))?$")
 _TOKENS = re.compile(r"'(?:[^']|'')*'|__\w+|\w+(?:\.\d+)?|<>|<=|>=|!=|\|\||[^\w\s]")
 _RESERVED = frozenset(word for keyword in SQLite.Tokenizer.KEYWORDS for word in keyword.split())
-_AGGREGATES_ALIAS = "abcdefgh"
+_ALIASES = "abcdefgh"
 
 
 def parse(sql: str) -> exp.Query:
@@ -71,7 +72,9 @@ def fold(sql: str, binding: Binding) -> str:
     for literal in list(tree.find_all(exp.Literal)):
         _fold_literal(literal, binding)
     for select in list(tree.find_all(exp.Select)):
-        _fold_from(select, scopes[id(select)], set() if id(select) in correlated else used[id(select)], binding)
+        _fold_from(
+            select, scopes[id(select)], set() if id(select) in correlated else used[id(select)], binding
+        )
     return _spell(tree.sql(dialect="sqlite")) + EOS
 
 
@@ -94,7 +97,7 @@ def _tables_of(select: exp.Select) -> list[tuple[str, str]]:
     """(alias or name, table) of each source, in order."""
     sources = []
     from_ = select.args.get("from_") or select.args.get("from")
-    nodes = [from_.this] if from_ else []
+    nodes: list[exp.Expression] = [from_.this] if from_ else []
     nodes += [join.this for join in select.args.get("joins") or []]
     for node in nodes:
         if not isinstance(node, exp.Table):
@@ -110,7 +113,9 @@ def _enclosing(node: exp.Expression) -> Iterator[exp.Select]:
         here = here.find_ancestor(exp.Select)
 
 
-def _resolve(column: exp.Column, scopes: dict[int, list[tuple[str, str]]], binding: Binding) -> tuple[str, str, str | None, int] | None:
+def _resolve(
+    column: exp.Column, scopes: dict[int, list[tuple[str, str]]], binding: Binding
+) -> tuple[str, str, str | None, int] | None:
     schema = binding.schema
     for select in _enclosing(column):
         sources = scopes[id(select)]
@@ -120,7 +125,7 @@ def _resolve(column: exp.Column, scopes: dict[int, list[tuple[str, str]]], bindi
             found = schema.column(table, column.name)
             if found is not None:
                 twice = sum(t.casefold() == table.casefold() for _, t in sources) > 1
-                shown = _AGGREGATES_ALIAS[[a for a, _ in sources].index(alias)] if twice else None
+                shown = _ALIASES[[a for a, _ in sources].index(alias)] if twice else None
                 return table, found.name, shown, id(select)
     if column.this.args.get("quoted") and not column.table:
         return None
@@ -152,7 +157,9 @@ def _stands_for(value: Value, text: str, literal: exp.Literal) -> bool:
             return float(value.number) == float(text) and (not literal.is_string or value.number == text)
         except ValueError:
             return False
-    return normalise(value.text) == normalise(text) or any(normalise(v) == normalise(text) for v in value.places.values())
+    return normalise(value.text) == normalise(text) or any(
+        normalise(v) == normalise(text) for v in value.places.values()
+    )
 
 
 def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str], binding: Binding) -> None:
@@ -164,10 +171,12 @@ def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str
         return
     joins = select.args.get("joins") or []
     whole = connect(binding.schema, tables)
-    if whole is None or len(whole[0]) != len(tables) or not _same_conditions(joins, whole[1], binding):
-        if joins:
-            _fold_sources(select, sources, binding)
-            return
+    by_keys = (
+        whole is not None and len(whole[0]) == len(tables) and _same_conditions(joins, whole[1], binding)
+    )
+    if joins and not by_keys:
+        _fold_sources(select, sources, binding)
+        return
     inferred = connect(binding.schema, used) if used else None
     select.set("joins", [])
     if inferred is not None and {t.casefold() for t in inferred[0]} == {t.casefold() for t in tables}:
@@ -184,23 +193,27 @@ def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str
 def _fold_sources(select: exp.Select, sources: list[tuple[str, str]], binding: Binding) -> None:
     tables = [t.casefold() for _, t in sources]
     from_ = select.args["from_"]
-    for i, (holder, (_, table)) in enumerate(zip([from_, *(select.args.get("joins") or [])], sources, strict=True)):
+    for i, (holder, (_, table)) in enumerate(
+        zip([from_, *(select.args.get("joins") or [])], sources, strict=True)
+    ):
         node = exp.to_table(_placeholder(_need(binding.table_reference(table), table)))
         if tables.count(table.casefold()) > 1:
-            node.set("alias", exp.TableAlias(this=exp.to_identifier(_AGGREGATES_ALIAS[i])))
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(_ALIASES[i])))
         holder.set("this", node)
 
 
-def _same_conditions(joins: list[exp.Join], keys: list, binding: Binding) -> bool:
-    wanted = {
-        frozenset((binding.column_reference(k.table, k.column), binding.column_reference(k.ref_table, k.ref_column))) for k in keys
-    }
+def _same_conditions(joins: list[exp.Join], keys: list[ForeignKey], binding: Binding) -> bool:
+    """Whether the joins' conditions are these keys, whichever side stands first."""
+    reference = binding.column_reference
+    wanted = {frozenset((reference(k.table, k.column), reference(k.ref_table, k.ref_column))) for k in keys}
     found = set()
     for join in joins:
-        for part in join.args["on"].flatten() if isinstance(join.args.get("on"), exp.And) else [join.args.get("on")]:
-            if not isinstance(part, exp.EQ) or not isinstance(part.this, exp.Column) or not isinstance(part.expression, exp.Column):
+        on = join.args.get("on")
+        for part in on.flatten() if isinstance(on, exp.And) else [on]:
+            sides = [part.this, part.expression] if isinstance(part, exp.EQ) else []
+            if not sides or not all(isinstance(side, exp.Column) for side in sides):
                 return False
-            found.add(frozenset(_reference(c.name) for c in (part.this, part.expression)))
+            found.add(frozenset(_reference(side.name) for side in sides))
     return found == wanted
 
 
@@ -238,7 +251,9 @@ def _spell(sql: str) -> str:
 def unfold(text: str, binding: Binding) -> str:
     """SQL that `text` (a model's target) stands for. Raises UnfoldError where there is none."""
     text = text.split(EOS)[0]
-    likes = _LIKE_VALUE.sub(lambda m: f" __v{m[2]}" + (f"_{int(bool(m[1]))}{int(bool(m[3]))} " if m[1] or m[3] else " "), text)
+    likes = _LIKE_VALUE.sub(
+        lambda m: f" __v{m[2]}" + (f"_{int(bool(m[1]))}{int(bool(m[3]))} " if m[1] or m[3] else " "), text
+    )
     spelled = _REFERENCE.sub(lambda m: f" __{m[1]}{m[2]} ", likes)
     try:
         tree = sqlglot.parse_one(spelled, dialect="sqlite")
@@ -254,7 +269,7 @@ def unfold(text: str, binding: Binding) -> str:
     for table in list(tree.find_all(exp.Table)):
         if (match := _PLACEHOLDER.match(table.name)) and match[1] == "t":
             table.set("this", _identifier(_at(binding.tables, match[2])))
-    for node in list(tree.find_all(exp.Column)):
+    for node in tuple(tree.find_all(exp.Column)):  # columns have their places by now, which values go by
         if (match := _PLACEHOLDER.match(node.name)) and match[1] == "v":
             node.replace(_literal(node, _at(binding.values, match[2]), match))
     sql = tree.sql(dialect="sqlite")
@@ -263,8 +278,9 @@ def unfold(text: str, binding: Binding) -> str:
     return sql
 
 
-def _own(select: exp.Select, kind: type) -> Iterator[exp.Expression]:
-    return (node for node in select.find_all(kind) if node.find_ancestor(exp.Select) is select)
+def _own_columns(select: exp.Select) -> Iterator[exp.Column]:
+    """Columns of this SELECT, not of one inside it."""
+    return (column for column in select.find_all(exp.Column) if column.find_ancestor(exp.Select) is select)
 
 
 def _unfold_from(select: exp.Select, binding: Binding) -> None:
@@ -272,17 +288,19 @@ def _unfold_from(select: exp.Select, binding: Binding) -> None:
     from_ = select.args.get("from_")
     if from_ is None:
         tables = []
-        for column in _own(select, exp.Column):
+        for column in _own_columns(select):
             if (match := _PLACEHOLDER.match(column.name)) and match[1] == "c":
                 tables.append(_at(binding.columns, match[2])[0])
         if not tables:
             raise UnfoldError("neither FROM nor a column says which table is meant")
-    elif any(join.args.get("on") or join.side or join.args.get("using") for join in joins) or from_.this.alias:
+    elif (
+        any(join.args.get("on") or join.side or join.args.get("using") for join in joins) or from_.this.alias
+    ):
         return
     else:
         tables = []
-        for node in [from_.this, *(join.this for join in joins)]:
-            match = _PLACEHOLDER.match(node.name)
+        for source in [from_.this, *(join.this for join in joins)]:
+            match = _PLACEHOLDER.match(source.name)
             if not match or match[1] != "t":
                 raise UnfoldError("FROM names no table")
             tables.append(_at(binding.tables, match[2]))
@@ -307,7 +325,9 @@ def _unfold_column(column: exp.Column, binding: Binding) -> None:
     if match[1] == "c":
         table, name = _at(binding.columns, match[2])
         select = column.find_ancestor(exp.Select)
-        alone = select is not None and not select.args.get("joins") and select.find_ancestor(exp.Select) is None
+        alone = (
+            select is not None and not select.args.get("joins") and select.find_ancestor(exp.Select) is None
+        )
         column.set("this", _identifier(name))
         column.meta["place"] = (table, name)
         if not column.table and not alone:
@@ -318,11 +338,16 @@ def _unfold_column(column: exp.Column, binding: Binding) -> None:
 
 def _literal(node: exp.Column, value: Value, match: re.Match[str]) -> exp.Expression:
     parent = node.parent
-    others = [c for c in parent.find_all(exp.Column) if c is not node] if isinstance(parent, exp.Predicate) else []
+    others = (
+        [c for c in parent.find_all(exp.Column) if c is not node] if isinstance(parent, exp.Predicate) else []
+    )
     if isinstance(parent, (exp.Paren, exp.Neg)) and parent.parent is not None:
         others = [c for c in parent.parent.find_all(exp.Column) if "place" in c.meta]
     place = next((c.meta["place"] for c in others if "place" in c.meta), None)
-    in_time = isinstance(parent, exp.Predicate) and parent.find(exp.TimeToStr, exp.Substring, exp.Anonymous) is not None
+    in_time = (
+        isinstance(parent, exp.Predicate)
+        and parent.find(exp.TimeToStr, exp.Substring, exp.Anonymous) is not None
+    )
     text = value.places.get(place, value.text) if place else value.text
     if value.month and in_time:
         return exp.Literal.string(value.month)

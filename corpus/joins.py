@@ -28,7 +28,9 @@ def connect(schema: Schema, tables: Iterable[str]) -> tuple[list[str], list[Fore
     return joined, keys
 
 
-def _shortest(schema: Schema, sources: Sequence[str], targets: Sequence[str]) -> list[tuple[ForeignKey, str]] | None:
+def _shortest(
+    schema: Schema, sources: Sequence[str], targets: Sequence[str]
+) -> list[tuple[ForeignKey, str]] | None:
     queue: deque[tuple[str, list[tuple[ForeignKey, str]]]] = deque((name, []) for name in sources)
     seen = set(sources)
     while queue:

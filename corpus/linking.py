@@ -15,13 +15,15 @@ from corpus.schema import Schema
 _STEMMER = snowballstemmer.stemmer("english")
 _WORD = re.compile(r"\d{4}-\d{2}-\d{2}|\d[\d,]*\.?\d+|\w+(?:['’\-.&]\w+)*|[^\w\s]")
 _QUOTED = re.compile(r"\"([^\"]+)\"|(?<!\w)'([^']+)'(?!\w)|“([^”]+)”|‘([^’]+)’")
-_NUMBERS = {w: str(i) for i, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}
-_STOP = frozenset(
-    "a an the of in on at to for from by with and or not is are was were be been do does did have has had what which who "
-    "whom whose when where how many much show list give find tell me return all each every any some that this these those "
-    "there their its it than more less most least number count total average name names id ids as per please can i we you "
-    "no yes name's s between over under above below after before least up down one per out".split()
-)
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_NUMBERS = {word: str(i) for i, word in enumerate(_NUMBER_WORDS.split())}
+_GRAMMAR = """
+    a an the of in on at to for from by with and or not is are was were be been do does did have has had what which who
+    whom whose when where how many much show list give find tell me return all each every any some that this these those
+    there their its it than more less most least number count total average name names id ids as per please can i we you
+    no yes name's s between over under above below after before up down one out
+"""
+_STOP = frozenset(_GRAMMAR.split())
 _LONGEST_VALUE = 7
 
 
@@ -81,8 +83,15 @@ def link(question: str, schema: Schema, contents: Contents, *, max_values: int =
     return links
 
 
-def _link_values(question: str, spans: Sequence[tuple[int, int]], texts: Sequence[str], contents: Contents,
-                 schema: Schema, links: Links, max_values: int) -> None:
+def _link_values(
+    question: str,
+    spans: Sequence[tuple[int, int]],
+    texts: Sequence[str],
+    contents: Contents,
+    schema: Schema,
+    links: Links,
+    max_values: int,
+) -> None:
     taken = [False] * len(texts)
 
     def add(first: int, last: int, value: Value, *, takes: bool = True) -> None:
@@ -139,21 +148,27 @@ def _introduces(texts: Sequence[str], i: int) -> bool:
     if not texts[i][0].isalnum() or texts[i].casefold() in _STOP:
         return False
     before = texts[i - 1].casefold()
-    return (
-        re.fullmatch(r"contain\w*|named|called|letters?|substring|string|prefix|suffix|text", before) is not None
-        or (before == "with" and i > 1 and re.match(r"start|begin|end", texts[i - 2].casefold()) is not None)
+    return re.fullmatch(
+        r"contain\w*|named|called|letters?|substring|string|prefix|suffix|text", before
+    ) is not None or (
+        before == "with" and i > 1 and re.match(r"start|begin|end", texts[i - 2].casefold()) is not None
     )
 
 
 def _is_plain_name(text: str, names: set[str]) -> bool:
     """A capitalised word that is neither grammar nor of the schema: a name that the contents may lack."""
-    return text.casefold() not in _STOP and text.casefold() not in MONTHS and stem(text) not in names and len(text) > 1
+    return (
+        text.casefold() not in _STOP
+        and text.casefold() not in MONTHS
+        and stem(text) not in names
+        and len(text) > 1
+    )
 
 
 def _may_be_value(text: str, names: set[str], places: dict[tuple[str, str], str]) -> bool:
     """A lone word that stands in the contents: not where it is rather grammar or a name of the schema."""
     if not any(c.isalnum() for c in text) or text.casefold() in _STOP:
-        return any(text == exact and len(text) > 1 and text[0].isupper() and text.casefold() not in _STOP for exact in places.values())
+        return False
     if stem(text) in names:
         return text[0].isupper() and text in places.values()
     return len(text) > 1 or text.isupper()
@@ -169,8 +184,10 @@ def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
         for column in table.columns:
             key = tuple(map(stem, name_words(column.name)))
             columns[key].append((table.name, column.name))
-            if key[: len(own)] == own and len(key) > len(own):  # singer.singer_name: also "name" near "singer"
-                columns[key[len(own):]].append((table.name, column.name))
+            if key[: len(own)] == own and len(key) > len(
+                own
+            ):  # singer.singer_name: also "name" near "singer"
+                columns[key[len(own) :]].append((table.name, column.name))
     covered = [False] * len(texts)
     longest = max(map(len, [*tables, *columns]), default=0)
     table_spans: list[tuple[int, list[str]]] = []
@@ -200,7 +217,9 @@ def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
     _link_parts(texts, stems, covered, schema, links)
 
 
-def _link_parts(texts: Sequence[str], stems: Sequence[str], covered: Sequence[bool], schema: Schema, links: Links) -> None:
+def _link_parts(
+    texts: Sequence[str], stems: Sequence[str], covered: Sequence[bool], schema: Schema, links: Links
+) -> None:
     """Words that are a part of a longer name: budget, of budget_in_billions."""
     parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     table_parts: dict[str, list[str]] = defaultdict(list)

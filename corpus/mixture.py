@@ -17,11 +17,31 @@ from corpus.demo import build_demo_database
 from corpus.demo_questions import demo_questions
 from corpus.errors import CorpusError, FoldError
 from corpus.fold import fold, verbal
-from corpus.references import BOS, CHAT_TEMPLATE, EOS, NO, SPECIAL_TOKENS, TELL, WORDS, YES, Prompt, ask, plain
+from corpus.references import (
+    BOS,
+    CHAT_TEMPLATE,
+    EOS,
+    NO,
+    SPECIAL_TOKENS,
+    TELL,
+    WORDS,
+    YES,
+    Prompt,
+    ask,
+    plain,
+)
 from corpus.schema import Schema
 from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
 
-__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "TextPair", "calibration_databases", "tell_prompt", "training_texts", "verify_prompt"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "SPECIAL_TOKENS",
+    "TextPair",
+    "calibration_databases",
+    "tell_prompt",
+    "training_texts",
+    "verify_prompt",
+]
 
 
 class TextPair(NamedTuple):
@@ -57,12 +77,21 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         sources = list(_sources(data, seed, Path(folder)))
-        todo = [(source, example) for source in sources for example in source.examples for _ in range(source.repeat)]
+        todo = [
+            (source, example)
+            for source in sources
+            for example in source.examples
+            for _ in range(source.repeat)
+        ]
         if not todo:
-            raise CorpusError("[data] draws no questions; give at least one of spider, spider_syn, wikisql, demo.")
+            raise CorpusError(
+                "[data] draws no questions; give at least one of spider, spider_syn, wikisql, demo."
+            )
         rng.shuffle(todo)
         for source, example in todo:
-            yield from _pairs(example, source.database(example.id if example.ddl else example.db_id), data, rng)
+            yield from _pairs(
+                example, source.database(example.id if example.ddl else example.db_id), data, rng
+            )
 
 
 def calibration_databases(db_ids: Sequence[str], every: int) -> frozenset[str]:
@@ -80,7 +109,9 @@ def verify_prompt(folded: str, prompt: Prompt) -> str:
     return prompt.text + folded
 
 
-def _pairs(example: Example, database: tuple[Schema, Contents], data: dict[str, Any], rng: random.Random) -> Iterator[TextPair]:
+def _pairs(
+    example: Example, database: tuple[Schema, Contents], data: dict[str, Any], rng: random.Random
+) -> Iterator[TextPair]:
     prompt = ask(example.question, *database, shuffle=rng)
     try:
         folded = fold(example.sql or "", prompt.binding)
@@ -96,9 +127,23 @@ def _pairs(example: Example, database: tuple[Schema, Contents], data: dict[str, 
 
 
 _SWAPS = (
-    (" >", " <"), (" <", " >"), (" desc", ""), (" count (", " sum ("), (" max (", " min ("), (" min (", " max ("), (" avg (", " sum ("),
-    (" sum (", " avg ("), (" and", " or"), (" or", " and"), (" distinct", ""), (" limit 1", ""), (" intersect", " union"),
-    (" union", " except"), (" except", " intersect"), (" not", ""), (" is null", " is not null"),
+    (" >", " <"),
+    (" <", " >"),
+    (" desc", ""),
+    (" count (", " sum ("),
+    (" max (", " min ("),
+    (" min (", " max ("),
+    (" avg (", " sum ("),
+    (" sum (", " avg ("),
+    (" and", " or"),
+    (" or", " and"),
+    (" distinct", ""),
+    (" limit 1", ""),
+    (" intersect", " union"),
+    (" union", " except"),
+    (" except", " intersect"),
+    (" not", ""),
+    (" is null", " is not null"),
 )
 
 
@@ -107,7 +152,11 @@ def corrupt(folded: str, prompt: Prompt, rng: random.Random) -> str:
     choices = [lambda: _swap_column(folded, prompt, rng)] * 3
     choices += [lambda a=a, b=b: folded.replace(a, b, 1) for a, b in _SWAPS if a in folded]  # type: ignore[misc]
     if " where" in folded:
-        choices.append(lambda: re.sub(r" where.*?(?= group by| order by| intersect| union| except|<eos>)", "", folded, count=1))
+        choices.append(
+            lambda: re.sub(
+                r" where.*?(?= group by| order by| intersect| union| except|<eos>)", "", folded, count=1
+            )
+        )
     if folded.startswith(" select<c"):
         choices.append(lambda: re.sub(r"^ select(<c\d+>)", r" select count (\1 )", folded))
     return rng.choice(choices)()
@@ -135,8 +184,10 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             left_out = calibration_databases([e.db_id for e in examples], data.get("holdout", 8))
             databases = DatabaseFolder(path("spider", "databases"))
             yield Source(
-                name, [e for e in examples if e.db_id not in left_out],
-                lambda db, d=databases: (d.schema(db), d.contents(db)), data[name],  # type: ignore[misc]
+                name,
+                [e for e in examples if e.db_id not in left_out],
+                databases.read,
+                data[name],
             )
     if data.get("wikisql"):
         yield _wikisql(read_examples(path("wikisql", "train.jsonl")), data["wikisql"], seed)
@@ -144,7 +195,12 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
         file = build_demo_database(folder / "demo.sqlite")
         databases = DatabaseFolder(folder)
         examples = demo_questions(data["demo"], seed, "train", file)
-        yield Source("demo", examples, lambda db: (databases.schema(db), databases.contents(db)), data.get("demo_repeat", 1))
+        yield Source(
+            "demo",
+            examples,
+            databases.read,
+            data.get("demo_repeat", 1),
+        )
 
 
 def _wikisql(examples: Sequence[Example], count: int, seed: int) -> Source:
@@ -170,5 +226,3 @@ def _literals(sql: str) -> Iterator[tuple[str, str, str]]:
     for column, value in re.findall(r"\"([^\"]+)\" = '((?:[^']|'')*)'", sql):
         if table and value:
             yield table[1], column, value.replace("''", "'")
-
-

@@ -17,13 +17,38 @@ from corpus.linking import Links, Value, link, name_words
 from corpus.schema import Column, Schema, Table
 
 MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 64, 16
-BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = "<bos>", "<eos>", "<ask>", "<schema>", "<sql>", "<tell>", "<words>", "<tab>"
+BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = (
+    "<bos>",
+    "<eos>",
+    "<ask>",
+    "<schema>",
+    "<sql>",
+    "<tell>",
+    "<words>",
+    "<tab>",
+)
 YES, NO, ANY = "<yes>", "<no>", "<%>"
 KEY, EXACT, PART = "<key>", "<exact>", "<part>"
 _TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
 SPECIAL_TOKENS: tuple[str, ...] = (
-    ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>",
-    *(f"<t{i}>" for i in range(MAX_TABLES)), *(f"<c{i}>" for i in range(MAX_COLUMNS)), *(f"<v{i}>" for i in range(MAX_VALUES)),
+    ASK,
+    SCHEMA,
+    SQL,
+    TELL,
+    WORDS,
+    TABLE,
+    YES,
+    NO,
+    ANY,
+    KEY,
+    EXACT,
+    PART,
+    "<num>",
+    "<time>",
+    "<bool>",
+    *(f"<t{i}>" for i in range(MAX_TABLES)),
+    *(f"<c{i}>" for i in range(MAX_COLUMNS)),
+    *(f"<v{i}>" for i in range(MAX_VALUES)),
 )
 CHAT_TEMPLATE = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"
 
@@ -42,7 +67,10 @@ class Binding:
 
     def column_reference(self, table: str, column: str) -> str | None:
         wanted = (table.casefold(), column.casefold())
-        return next((f"<c{i}>" for i, (t, c) in enumerate(self.columns) if (t.casefold(), c.casefold()) == wanted), None)
+        return next(
+            (f"<c{i}>" for i, (t, c) in enumerate(self.columns) if (t.casefold(), c.casefold()) == wanted),
+            None,
+        )
 
     def references(self) -> Iterator[str]:
         """Every reference that the prompt defines: what a decoder may allow."""
@@ -70,12 +98,14 @@ def plain(text: str) -> str:
     return " ".join(text.replace("<", "‹").split())
 
 
-def _number(schema: Schema, links: Links, shuffle: random.Random | None) -> tuple[Binding, list[tuple[Table, list[Column]]]]:
+def _number(
+    schema: Schema, links: Links, shuffle: random.Random | None
+) -> tuple[Binding, list[tuple[Table, list[Column]]]]:
     kept = _fit(schema, links)
     if shuffle:
         shuffle.shuffle(kept)
-        for _, columns in kept:
-            shuffle.shuffle(columns)
+        for _, own in kept:
+            shuffle.shuffle(own)
     tables = tuple(table.name for table, _ in kept)
     columns = tuple((table.name, column.name) for table, cs in kept for column in cs)
     return Binding(schema, tables, columns, tuple(links.values)), kept
@@ -97,7 +127,9 @@ def _fit(schema: Schema, links: Links) -> list[tuple[Table, list[Column]]]:
     places = [(t, c) for t in tables for c in t.columns]
     chosen = {(t.name, c.name) for t, c in sorted(places, key=lambda p: -rank(*p))[:MAX_COLUMNS]}
     names = {t.name for t in tables}
-    return [(t, [c for c in t.columns if (t.name, c.name) in chosen]) for t in schema.tables if t.name in names]
+    return [
+        (t, [c for c in t.columns if (t.name, c.name) in chosen]) for t in schema.tables if t.name in names
+    ]
 
 
 def _question(links: Links, binding: Binding) -> str:
@@ -120,7 +152,9 @@ def _schema(kept: list[tuple[Table, list[Column]]], links: Links, binding: Bindi
     marks = {"exact": EXACT, "part": PART, "": ""}
     number = 0
     for t, (table, columns) in enumerate(kept):
-        parts.append(f"{TABLE} {plain(' '.join(name_words(table.name)))}{marks[links.table_marks.get(table.name, '')]}<t{t}>")
+        parts.append(
+            f"{TABLE} {plain(' '.join(name_words(table.name)))}{marks[links.table_marks.get(table.name, '')]}<t{t}>"
+        )
         for column in columns:
             place = (table.name, column.name)
             key = KEY if column.primary_key or place in keys else ""

@@ -138,7 +138,9 @@ def _introspect(connection: sqlite3.Connection) -> Schema:
     for name in names:
         info = connection.execute(f"PRAGMA table_info({_quote(name)})").fetchall()
         if info:
-            tables.append(Table(name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info)))
+            tables.append(
+                Table(name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info))
+            )
     bare = Schema(tuple(tables))
     keys = []
     for table in tables:

@@ -43,13 +43,19 @@ def _example(raw: bytes, where: str, number: int) -> Example:
     except ValueError as error:
         raise BrokenLine(f"{where}: not JSON ({error}); mend or remove the line.") from error
     if not isinstance(line, dict):
-        raise BrokenLine(f"{where}: expected an object with question, sql and db_id, found {type(line).__name__}.")
+        raise BrokenLine(
+            f"{where}: expected an object with question, sql and db_id, found {type(line).__name__}."
+        )
     for field in ("question", "db_id"):
         if not isinstance(line.get(field), str) or not line[field].strip():
-            raise BrokenLine(f"{where}: field '{field}' is missing or empty; every line needs question, sql and db_id.")
+            raise BrokenLine(
+                f"{where}: field '{field}' is missing or empty; every line needs question, sql and db_id."
+            )
     sql = line.get("sql")
     if not isinstance(sql, str) and not (sql is None and line.get("answerable") is False):
-        raise BrokenLine(f"{where}: field 'sql' is {sql!r}; expected SQL text (or null with answerable: false).")
+        raise BrokenLine(
+            f"{where}: field 'sql' is {sql!r}; expected SQL text (or null with answerable: false)."
+        )
     return Example(str(line.get("id", number)), line["question"], sql, line["db_id"], line.get("ddl"))
 
 
@@ -68,6 +74,9 @@ class DatabaseFolder:
         if path.parent.resolve() != self.root.resolve():
             raise CorpusError(f"database name {db_id!r} leaves {self.root}.")
         return path
+
+    def read(self, db_id: str) -> tuple[Schema, Contents]:
+        return self.schema(db_id), self.contents(db_id)
 
     def _schema(self, db_id: str) -> Schema:
         return read_schema(self.path(db_id))

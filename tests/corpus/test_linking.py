@@ -16,7 +16,13 @@ from corpus.schema import Schema, schema_from_ddl
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Song_releaseYear", "song release year"), ("stuID", "stu id"), ("HTTPCode", "http code"), ("größe", "größe"), ("a-b c", "a b c")],
+    [
+        ("Song_releaseYear", "song release year"),
+        ("stuID", "stu id"),
+        ("HTTPCode", "http code"),
+        ("größe", "größe"),
+        ("a-b c", "a b c"),
+    ],
 )
 def test_names_become_words(name: str, words: str) -> None:
     assert " ".join(name_words(name)) == words

@@ -30,7 +30,9 @@ def test_tables_between_two_others_are_joined_through(schema: Schema) -> None:
 
 
 def test_undeclared_keys_are_inferred_from_names() -> None:
-    schema = schema_from_ddl("CREATE TABLE a (a_id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY, a_id INTEGER)")
+    schema = schema_from_ddl(
+        "CREATE TABLE a (a_id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY, a_id INTEGER)"
+    )
     assert schema.joins == (ForeignKey("b", "a_id", "a", "a_id"),)
 
 
@@ -115,7 +117,12 @@ def test_answers_differ_in_values_columns_and_counts() -> None:
 
 @pytest.mark.parametrize(
     ("sql", "ordered"),
-    [("SELECT a FROM t ORDER BY a", True), ("SELECT a FROM t", False), ("SELECT (SELECT a FROM t ORDER BY a LIMIT 1)", False), (";;", False)],
+    [
+        ("SELECT a FROM t ORDER BY a", True),
+        ("SELECT a FROM t", False),
+        ("SELECT (SELECT a FROM t ORDER BY a LIMIT 1)", False),
+        (";;", False),
+    ],
 )
 def test_only_the_outermost_order_counts(sql: str, ordered: bool) -> None:
     assert is_ordered(sql) is ordered

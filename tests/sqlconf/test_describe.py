@@ -19,7 +19,9 @@ def test_sql_reads_as_english(sql: str, words: str) -> None:
     assert describe(sql) == words
 
 
-@pytest.mark.parametrize("sql", ["", "  ", ";", "-- nothing", "SELECT (", "SELECT name FROM", "how many singers", "'"])
+@pytest.mark.parametrize(
+    "sql", ["", "  ", ";", "-- nothing", "SELECT (", "SELECT name FROM", "how many singers", "'"]
+)
 def test_what_does_not_parse_has_no_words(sql: str) -> None:
     assert describe(sql) is None
 
@@ -60,7 +62,9 @@ def test_opposite_conditions_never_read_the_same(one: str, other: str) -> None:
 
 
 def test_two_negations_cancel() -> None:
-    assert describe("SELECT x FROM t WHERE NOT (name NOT LIKE 'a%')") == describe("SELECT x FROM t WHERE name LIKE 'a%'")
+    assert describe("SELECT x FROM t WHERE NOT (name NOT LIKE 'a%')") == describe(
+        "SELECT x FROM t WHERE name LIKE 'a%'"
+    )
 
 
 def test_a_query_too_deep_to_walk_is_still_described_or_refused() -> None:
@@ -72,12 +76,15 @@ def test_a_query_too_deep_to_walk_is_still_described_or_refused() -> None:
 
 
 NAMES = st.sampled_from(["a", "shipDate", "order_qty", "T1.name", '"Odd Name"', "t.*", "año", "_", "x1"])
-LITERALS = st.sampled_from(["1", "-2.5", "'Germany'", "''", "NULL", "'%x%'", "TRUE", "x'00'", "?", ":p", "date('now')"])
+LITERALS = st.sampled_from(
+    ["1", "-2.5", "'Germany'", "''", "NULL", "'%x%'", "TRUE", "x'00'", "?", ":p", "date('now')"]
+)
 VALUES = st.recursive(
     NAMES | LITERALS,
     lambda inner: st.one_of(
         st.tuples(
-            st.sampled_from(["count", "max", "sum", "strftime", "coalesce", "nonsense", "round", "extract"]), inner
+            st.sampled_from(["count", "max", "sum", "strftime", "coalesce", "nonsense", "round", "extract"]),
+            inner,
         ).map(lambda call: f"{call[0]}({call[1]})"),
         st.tuples(inner, st.sampled_from(["+", "||", "/", "%", "->>", "&"]), inner).map(" ".join),
         inner.map(lambda v: f"CAST({v} AS TEXT)"),
@@ -96,9 +103,9 @@ VALUES = st.recursive(
 CONDITIONS = st.recursive(
     st.one_of(
         VALUES,
-        st.tuples(VALUES, st.sampled_from(["=", "<>", "<=", "LIKE", "NOT LIKE", "IS", "IS NOT", "GLOB"]), VALUES).map(
-            " ".join
-        ),
+        st.tuples(
+            VALUES, st.sampled_from(["=", "<>", "<=", "LIKE", "NOT LIKE", "IS", "IS NOT", "GLOB"]), VALUES
+        ).map(" ".join),
         VALUES.map(lambda v: f"{v} NOT BETWEEN {v} AND {v}"),
         VALUES.map(lambda v: f"{v} IN ()"),
         VALUES.map(lambda v: f"{v} IN ({v}, {v})"),
@@ -129,7 +136,9 @@ TAILS = st.sampled_from(
         " UNION ALL SELECT 1", " INTERSECT SELECT a FROM b ORDER BY 1 LIMIT 2", " WINDOW w AS (PARTITION BY a)",
     ]
 )  # fmt: skip
-HEADS = st.sampled_from(["SELECT ", "SELECT DISTINCT ", "WITH t AS (SELECT 1) SELECT ", "SELECT DISTINCT ON (a) ", ""])
+HEADS = st.sampled_from(
+    ["SELECT ", "SELECT DISTINCT ", "WITH t AS (SELECT 1) SELECT ", "SELECT DISTINCT ON (a) ", ""]
+)
 
 
 @given(HEADS, st.lists(VALUES, max_size=3), SOURCES, st.none() | CONDITIONS, TAILS)
@@ -151,7 +160,14 @@ def test_any_text_at_all_is_described_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["INSERT INTO t VALUES (1)", "UPDATE t SET a = 1", "DELETE FROM t", "CREATE TABLE t (a INT)", "ATTACH 'x' AS y"]
+    "sql",
+    [
+        "INSERT INTO t VALUES (1)",
+        "UPDATE t SET a = 1",
+        "DELETE FROM t",
+        "CREATE TABLE t (a INT)",
+        "ATTACH 'x' AS y",
+    ],
 )
 def test_statements_that_are_no_query_are_named_not_refused(sql: str) -> None:
     assert describe(sql)
@@ -164,7 +180,13 @@ def test_identifiers_become_words() -> None:
 
 @pytest.mark.parametrize(
     ("one", "many"),
-    [("country", "countries"), ("box", "boxes"), ("day", "days"), ("person", "people"), ("ship class", "ship classes")],
+    [
+        ("country", "countries"),
+        ("box", "boxes"),
+        ("day", "days"),
+        ("person", "people"),
+        ("ship class", "ship classes"),
+    ],
 )
 def test_nouns_have_two_numbers(one: str, many: str) -> None:
     assert (plural(one), plural(many)) == (many, many)
