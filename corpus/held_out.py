@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.demo import build_demo_database
-from corpus.demo_questions import demo_questions
+from corpus.demo_questions import Split, demo_questions
 from corpus.mixture import calibration_databases
 from corpus.spider import Example, read_examples
 
@@ -15,7 +15,7 @@ HOLDOUT = 8
 """Every n-th database of Spider's training part is left out of training: the training file's `holdout`."""
 
 
-def write_demo(folder: Path, split: str, count: int, seed: int) -> Path:
+def write_demo(folder: Path, split: Split, count: int, seed: int) -> Path:
     """`count` demo questions of a split and the demo database, both into `folder`; the questions' file."""
     folder.mkdir(parents=True, exist_ok=True)
     database = build_demo_database(folder / "demo.sqlite")

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     fusion: Path | None = Field(
         None, description="the calibration; the checkpoint's own fusion.json if unset"
     )
+    data: Path | None = Field(None, description="folder of the data sets, for benchmarks that need them")
     home: Path = Field(default_factory=default_home, description="registered databases and the demo")
     threads: int | None = Field(
         None, ge=1, le=512, description="of the language model; torch's choice if unset"

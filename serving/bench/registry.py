@@ -29,6 +29,9 @@ _BENCHMARKS = (
         "decode", "decode and prefill speed of the embedded engine, by batch size", "serving.bench.decode"
     ),
     Benchmark("demo", "execution accuracy and confidence on unseen demo questions", "serving.bench.demo"),
+    Benchmark(
+        "spider", "the same on 300 of Spider's dev questions; SURESQL_DATA says where", "serving.bench.spider"
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
 )
 

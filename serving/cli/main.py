@@ -16,6 +16,7 @@ from .calibrate import calibrate
 from .db import app as db
 from .evaluate import evaluate
 from .output import fail
+from .questions import questions
 from .serve import serve
 from .train import train
 
@@ -32,6 +33,7 @@ app.command()(ask)
 app.command()(serve)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(questions)
 app.command()(calibrate)
 app.command()(bench)
 app.add_typer(db, name="db")
