@@ -22,6 +22,7 @@ from corpus.references import (
     CHAT_TEMPLATE,
     EOS,
     NO,
+    REFERENCES,
     SPECIAL_TOKENS,
     TELL,
     WORDS,
@@ -35,6 +36,7 @@ from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
 
 __all__ = [
     "CHAT_TEMPLATE",
+    "REFERENCES",
     "SPECIAL_TOKENS",
     "TextPair",
     "calibration_databases",
@@ -45,9 +47,12 @@ __all__ = [
 
 
 class TextPair(NamedTuple):
+    """What is given and what is to be learned: of `linked`, which follows the prompt, the references alone."""
+
     prompt: str
     target: str
     task: str
+    linked: str = ""
 
 
 Database = Callable[[str], tuple[Schema, Contents]]
@@ -55,23 +60,29 @@ Database = Callable[[str], tuple[Schema, Contents]]
 
 @dataclass(frozen=True)
 class Source:
-    """Questions of one kind and where their databases are; `repeat` draws each that many times, renumbered."""
+    """Questions of one kind and where their databases are; `repeat` draws each that many times, renumbered.
+
+    `in_order` is the share of prompts whose schema keeps its own order, as serving has it.
+    """
 
     name: str
     examples: Sequence[Example]
     database: Database
     repeat: int
+    in_order: float = 0.0
 
 
 def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql` and
-    `demo` (how many questions), `tell` and `verify` (share of questions that also serve that task), `holdout` (every n-th
+    `demo` (how many questions), `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of
+    the demo's prompts in the schema's own order, all others being shuffled), `holdout` (every n-th
     database of Spider's training part is kept for calibration). Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
-    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "tell", "verify", "holdout"}
+    shares = {"tell", "verify", "demo_in_order"}
+    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "holdout"} | shares
     if unknown := set(data) - known:
         raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
     rng = random.Random(seed)
@@ -89,9 +100,8 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
             )
         rng.shuffle(todo)
         for source, example in todo:
-            yield from _pairs(
-                example, source.database(example.id if example.ddl else example.db_id), data, rng
-            )
+            database = source.database(example.id if example.ddl else example.db_id)
+            yield from _pairs(example, database, data, source.in_order, rng)
 
 
 def calibration_databases(db_ids: Sequence[str], every: int) -> frozenset[str]:
@@ -110,14 +120,18 @@ def verify_prompt(folded: str, prompt: Prompt) -> str:
 
 
 def _pairs(
-    example: Example, database: tuple[Schema, Contents], data: dict[str, Any], rng: random.Random
+    example: Example,
+    database: tuple[Schema, Contents],
+    data: dict[str, Any],
+    in_order: float,
+    rng: random.Random,
 ) -> Iterator[TextPair]:
-    prompt = ask(example.question, *database, shuffle=rng)
+    prompt = ask(example.question, *database, shuffle=None if rng.random() < in_order else rng)
     try:
         folded = fold(example.sql or "", prompt.binding)
     except FoldError:
         return
-    yield TextPair(prompt.text, folded + YES, "ask")
+    yield TextPair(prompt.schema, folded + YES, "ask", prompt.question)
     if rng.random() < data.get("tell", 0.2):
         yield TextPair(tell_prompt(folded, prompt), f" {plain(example.question.casefold())}{EOS}", "tell")
     if rng.random() < data.get("verify", 0.1):

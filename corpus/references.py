@@ -1,11 +1,12 @@
 """The reference format: a prompt in which every table, column and value has a number, and SQL over those numbers.
 
-    <bos><ask> how many heads<t0> are older than 56<v0><schema><tab> head<t0> age<num><c0> ...<sql>
-     select count ( * ) from<t0> where<c0> ><v0><eos>
+    <bos><schema><tab> head<exact><t0> age<num><exact><c0> ...<ask> how many heads<t0> are older<c0> than 56<v0><sql>
+     select count ( * ) where<c0> ><v0><eos>
 
-The model points instead of spelling. A reference stands behind its name, so that by causal order the position pointed at has
-seen the name and the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into
-this form and back; here are the prompts.
+The model points instead of spelling. A reference stands behind its name, both in the schema and, where words of the question
+name something, behind these words: to foresee the second from the first is the same skill as to point from SQL, so training
+takes its loss on them too. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into this
+form and back; here are the prompts.
 """
 
 import random
@@ -30,26 +31,14 @@ BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = (
 YES, NO, ANY = "<yes>", "<no>", "<%>"
 KEY, EXACT, PART = "<key>", "<exact>", "<part>"
 _TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
-SPECIAL_TOKENS: tuple[str, ...] = (
-    ASK,
-    SCHEMA,
-    SQL,
-    TELL,
-    WORDS,
-    TABLE,
-    YES,
-    NO,
-    ANY,
-    KEY,
-    EXACT,
-    PART,
-    "<num>",
-    "<time>",
-    "<bool>",
+REFERENCES: tuple[str, ...] = (
     *(f"<t{i}>" for i in range(MAX_TABLES)),
     *(f"<c{i}>" for i in range(MAX_COLUMNS)),
     *(f"<v{i}>" for i in range(MAX_VALUES)),
 )
+_MARKS = (ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>")
+SPECIAL_TOKENS: tuple[str, ...] = (*_MARKS, *REFERENCES)
+"""Of the format; <pad>, <bos> and <eos> are the tokenizer's own."""
 CHAT_TEMPLATE = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"
 
 
@@ -81,16 +70,24 @@ class Binding:
 
 @dataclass(frozen=True)
 class Prompt:
-    text: str
+    """`text` ends where the SQL begins; `schema` is its part up to the question, `question` the rest."""
+
+    schema: str
+    question: str
     binding: Binding
+
+    @property
+    def text(self) -> str:
+        return self.schema + self.question
 
 
 def ask(question: str, schema: Schema, contents: Contents, shuffle: random.Random | None = None) -> Prompt:
     """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart."""
     links = link(question, schema, contents, max_values=MAX_VALUES)
     binding, kept = _number(schema, links, shuffle)
-    text = f"{BOS}{ASK}{_question(links, binding)}{SCHEMA}{_schema(kept, links, binding)}{SQL}"
-    return Prompt(text, binding)
+    return Prompt(
+        f"{BOS}{SCHEMA}{_schema(kept, links, binding)}", f"{ASK}{_question(links, binding)}{SQL}", binding
+    )
 
 
 def plain(text: str) -> str:

@@ -21,11 +21,11 @@ WINDOW = 8192  # examples sorted by length together: enough that neighbours are 
 
 @dataclass(frozen=True)
 class TokenDataset:
-    """Example i is `tokens[offsets[i]:offsets[i + 1]]`; its target begins `target_start[i]` tokens in."""
+    """Example i is `tokens[offsets[i]:offsets[i + 1]]`; where `learned` is true, a token bears loss."""
 
     tokens: np.ndarray
+    learned: np.ndarray
     offsets: np.ndarray
-    target_start: np.ndarray
     task: np.ndarray
     weight: np.ndarray
     tasks: tuple[str, ...]
@@ -44,7 +44,7 @@ class TokenDataset:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
-            for name in ("tokens", "offsets", "target_start", "task", "weight"):
+            for name in ("tokens", "learned", "offsets", "task", "weight"):
                 np.save(temporary / f"{name}.npy", getattr(self, name))
             (temporary / "tasks.json").write_text(json.dumps(self.tasks), encoding="utf-8")
             if with_files:
@@ -61,8 +61,8 @@ class TokenDataset:
             tasks = tuple(json.loads((folder / "tasks.json").read_text(encoding="utf-8")))
             return TokenDataset(
                 np.load(folder / "tokens.npy", mmap_mode="r"),
+                np.load(folder / "learned.npy"),
                 np.load(folder / "offsets.npy"),
-                np.load(folder / "target_start.npy"),
                 np.load(folder / "task.npy"),
                 np.load(folder / "weight.npy"),
                 tasks,
@@ -73,17 +73,15 @@ class TokenDataset:
             ) from error
 
     def collate(self, rows: Sequence[int] | np.ndarray) -> MicroBatch:
-        """tokens_BT and targets_BT of these examples, padded on the right; only the target's tokens bear
-        loss.
-        """
-        sequences = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        width = max(len(sequence) for sequence in sequences) - 1
+        """tokens_BT and targets_BT of these examples, padded on the right; only learned tokens are targets."""
+        parts = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        width = max(part.stop - part.start for part in parts) - 1
         tokens_BT = np.zeros((len(rows), width), dtype=np.int64)
         targets_BT = np.full((len(rows), width), NO_TARGET, dtype=np.int64)
-        for i, (row, sequence) in enumerate(zip(rows, sequences, strict=True)):
-            first, last = max(int(self.target_start[row]) - 1, 0), len(sequence) - 1
-            tokens_BT[i, :last] = sequence[:-1]
-            targets_BT[i, first:last] = sequence[first + 1 :]
+        for i, part in enumerate(parts):
+            sequence, learned = self.tokens[part].astype(np.int64), self.learned[part]
+            tokens_BT[i, : len(sequence) - 1] = sequence[:-1]
+            targets_BT[i, : len(sequence) - 1] = np.where(learned[1:], sequence[1:], NO_TARGET)
         return torch.from_numpy(tokens_BT), torch.from_numpy(targets_BT)
 
 
@@ -94,13 +92,24 @@ class DatasetBuilder:
         self._dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
         self._max_length = max_length
         self._tokens: list[np.ndarray] = []
-        self._rows: list[tuple[int, int, float]] = []
+        self._learned: list[np.ndarray] = []
+        self._rows: list[tuple[int, float]] = []
         self._tasks: dict[str, int] = {}
         self.counts: dict[str, list[int]] = {}
         """By task: examples kept, examples dropped, tokens kept."""
 
-    def add(self, prompt: Sequence[int], target: Sequence[int], task: str, weight: float = 1.0) -> None:
-        """Take one example; `weight` is how often an epoch shows it, on average."""
+    def add(
+        self,
+        prompt: Sequence[int],
+        target: Sequence[int],
+        task: str,
+        weight: float = 1.0,
+        learned: Sequence[bool] | None = None,
+    ) -> None:
+        """Take one example: token ids of prompt and target; `weight` is how often an epoch shows it, on average.
+
+        All of the target is learned, and of the prompt what `learned` says: nothing, if None.
+        """
         counts = self.counts.setdefault(task, [0, 0, 0])
         length = len(prompt) + len(target)
         if length > self._max_length or not target or length < 2:
@@ -109,7 +118,9 @@ class DatasetBuilder:
         counts[0] += 1
         counts[2] += length
         self._tokens.append(np.array([*prompt, *target], dtype=self._dtype))
-        self._rows.append((len(prompt), self._tasks.setdefault(task, len(self._tasks)), weight))
+        in_prompt = [False] * len(prompt) if learned is None else list(learned)
+        self._learned.append(np.array(in_prompt + [True] * len(target), dtype=bool))
+        self._rows.append((self._tasks.setdefault(task, len(self._tasks)), weight))
 
     def build(self) -> TokenDataset:
         """The dataset; `DataError` if nothing was kept."""
@@ -118,11 +129,11 @@ class DatasetBuilder:
                 f"no training example of at most {self._max_length} tokens; by task (kept, dropped, tokens): "
                 f"{self.counts}. Check [data], or raise train.max_length"
             )
-        starts, task, weight = zip(*self._rows, strict=True)
+        task, weight = zip(*self._rows, strict=True)
         return TokenDataset(
             np.concatenate(self._tokens),
+            np.concatenate(self._learned),
             np.concatenate([[0], np.cumsum([len(part) for part in self._tokens])]).astype(np.int64),
-            np.array(starts, dtype=np.int32),
             np.array(task, dtype=np.int16),
             np.array(weight, dtype=np.float32),
             tuple(self._tasks),

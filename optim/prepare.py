@@ -20,7 +20,8 @@ BATCH = 1000
 class Pair(Protocol):
     """One training text: what is given, what is to be learned, and the task that it belongs to.
 
-    An optional attribute `weight` says how often an epoch shows it, on average (1 if absent).
+    Two attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent); `linked` is text between
+    prompt and target of which only some tokens are learned (`tokenise` says which).
     """
 
     @property
@@ -58,23 +59,35 @@ def collect(texts: Iterable[Pair], console: Console) -> list[Pair]:
 def sample_texts(pairs: Sequence[Pair], examples: int, seed: int) -> Iterator[str]:
     """Prompts and targets of a random sample of the examples: what the tokenizer is trained on."""
     for pair in random.Random(seed).sample(pairs, min(examples, len(pairs))):
-        yield pair.prompt
+        yield pair.prompt + getattr(pair, "linked", "")
         yield pair.target
 
 
 def tokenise(
-    pairs: Sequence[Pair], encoder: Encoder, *, vocabulary: int, max_length: int, eos: int, console: Console
+    pairs: Sequence[Pair],
+    encoder: Encoder,
+    *,
+    vocabulary: int,
+    max_length: int,
+    eos: int,
+    console: Console,
+    learned_in_linked: frozenset[int] = frozenset(),
 ) -> DatasetBuilder:
-    """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end."""
+    """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end.
+
+    Of a pair's `linked` text the tokens in `learned_in_linked` bear loss.
+    """
     builder = DatasetBuilder(vocabulary, max_length)
     starts = range(0, len(pairs), BATCH)
     for start in track(starts, "tokenising", console=console, disable=not console.is_terminal):
         batch = pairs[start : start + BATCH]
         prompts = encoder.encode_batch([pair.prompt for pair in batch])
+        links = encoder.encode_batch([getattr(pair, "linked", "") for pair in batch])
         targets = encoder.encode_batch([pair.target for pair in batch])
-        for pair, prompt, target in zip(batch, prompts, targets, strict=True):
+        for pair, prompt, linked, target in zip(batch, prompts, links, targets, strict=True):
             ended = target if eos in target else [*target, eos]
-            builder.add(prompt, ended, pair.task, getattr(pair, "weight", 1.0))
+            learned = [False] * len(prompt) + [token in learned_in_linked for token in linked]
+            builder.add(prompt + linked, ended, pair.task, getattr(pair, "weight", 1.0), learned)
     return builder
 
 

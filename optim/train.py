@@ -258,7 +258,7 @@ def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, Toke
 
 
 def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) -> None:
-    from corpus.mixture import CHAT_TEMPLATE, SPECIAL_TOKENS, training_texts
+    from corpus.mixture import CHAT_TEMPLATE, REFERENCES, SPECIAL_TOKENS, training_texts
 
     pairs = collect(training_texts(dict(config.data), config.train.seed), console)
     console.print(f"training a tokenizer of {shape.vocab_size:,} tokens")
@@ -272,6 +272,7 @@ def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) ->
         max_length=config.train.max_length,
         eos=shape.eos_token_id,
         console=console,
+        learned_in_linked=frozenset(tokenizer.token_id(reference) for reference in REFERENCES),
     )
     show_counts(builder, config.train.max_length, console)
     builder.build().write(folder, with_files=tokenizer.save)

@@ -41,7 +41,9 @@ class CalibrationFile(BaseModel):
         if not all(step > 0 for step in self.weights["scale"]) or not _numbers([self.weights["intercept"]]):
             raise ValueError("a scale is not above 0, or the intercept is not a number")
         knots = self.weights["isotonic"]
-        if not all(isinstance(knot, list) and len(knot) == 2 and _numbers(knot) for knot in knots):
+        if not isinstance(knots, list) or not all(
+            isinstance(knot, list) and len(knot) == 2 and _numbers(knot) for knot in knots
+        ):
             raise ValueError("weights.isotonic is not a list of pairs of numbers")
         if any(not 0 <= part <= 1 for knot in knots for part in knot) or any(
             a[0] > b[0] or a[1] > b[1] for a, b in pairwise(knots)

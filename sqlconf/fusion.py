@@ -146,7 +146,10 @@ class Fusion:
                 f"what is measured now is {', '.join(sorted(signals))}; "
                 "fit again, or measure the same signals"
             )
-        weights = {**found.weights, "isotonic": tuple(tuple(knot) for knot in found.weights["isotonic"])}
+        weights = {
+            name: tuple(part) if isinstance(part, list) else part for name, part in found.weights.items()
+        }
+        weights["isotonic"] = tuple((before, after) for before, after in weights["isotonic"])
         return cls(tuple(found.signals), Weights(**weights), found.n, found.date, found.metrics)
 
 
@@ -227,7 +230,9 @@ def _logistic(x_NF: Floats, y_N: NDArray[np.bool_]) -> Weights:
         coefficient_2F, intercept = np.zeros(2 * x_NF.shape[1]), math.log(rate / (1 - rate))
     else:
         z_NF = np.where(missing_NF, 0.0, np.clip((x_NF - centre_F) / scale_F, -FAR, FAR))
-        model = LogisticRegression(max_iter=1000).fit(np.hstack([z_NF, missing_NF]), y_N)
+        model = LogisticRegression(solver="newton-cholesky", max_iter=1000).fit(
+            np.hstack([z_NF, missing_NF]), y_N
+        )
         coefficient_2F, intercept = model.coef_[0], float(model.intercept_[0])
     coefficient_F, missing_F = np.split(coefficient_2F, 2)
     return Weights(

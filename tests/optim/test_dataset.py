@@ -68,7 +68,7 @@ def test_it_comes_back_from_disk_in_the_smallest_type(tmp_path, vocabulary, dtyp
     dataset.write(tmp_path / "data", with_files=lambda folder: (folder / "more").write_text("x"))
     again = TokenDataset.read(tmp_path / "data")
     assert again.tokens.dtype == dtype
-    for name in ("tokens", "offsets", "target_start", "task", "weight"):
+    for name in ("tokens", "learned", "offsets", "task", "weight"):
         np.testing.assert_array_equal(getattr(again, name), getattr(dataset, name))
     assert again.tasks == dataset.tasks == ("task0", "task1")
     assert (tmp_path / "data" / "more").read_text() == "x"

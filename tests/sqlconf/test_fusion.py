@@ -121,7 +121,7 @@ def test_whatever_is_missing_or_mad_the_probability_is_one(fitted, rows) -> None
         assert all(math.isfinite(p) and 0 <= p <= 1 for p in found)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(MIN_ROWS, 60), st.randoms(use_true_random=False), st.booleans())
 def test_any_fit_that_is_accepted_gives_probabilities_and_survives_its_file(
     tmp_path_factory, n, dice, grouped
