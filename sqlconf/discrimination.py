@@ -20,6 +20,7 @@ from pathlib import Path
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from sqlconf.embedding import Embedder
 from sqlconf.metrics import auroc
@@ -112,7 +113,9 @@ def edits(sql: str, schema: SchemaView, dice: random.Random) -> Iterator[str]:
         if change is not None:
             copy = tree.copy()
             list(copy.walk())[path].replace(change)
-            yield copy.sql("sqlite")
+            changed = copy.sql("sqlite")
+            if _parses(changed):  # sqlglot takes `Range < 5` for a type, so its own SQL may not come back
+                yield changed
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,15 @@ def discriminate(signal: Signal, cases: list[Trial]) -> dict[str, float | None]:
     return result
 
 
+def _parses(sql: str) -> bool:
+    try:
+        return bool(sqlglot.parse(sql, read="sqlite"))
+    except SqlglotError:
+        return False
+
+
 def _normal(sql: str) -> str:
+    """The SQL in one spelling, to know two texts for the same query."""
     return sqlglot.parse_one(sql, read="sqlite").sql("sqlite", comments=False).casefold().replace('"', "'")
 
 

@@ -146,7 +146,7 @@ class Fusion:
                 f"what is measured now is {', '.join(sorted(signals))}; "
                 "fit again, or measure the same signals"
             )
-        weights = {
+        weights: dict[str, Any] = {
             name: tuple(part) if isinstance(part, list) else part for name, part in found.weights.items()
         }
         weights["isotonic"] = tuple((before, after) for before, after in weights["isotonic"])

@@ -1,5 +1,6 @@
 """Readers: schemas, question files, and the errors for what is none."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.compare import is_ordered, same_answer
+from corpus.coverage import coverage
 from corpus.errors import BrokenLine, CorpusError, NotADatabase
+from corpus.held_out import write_demo
 from corpus.joins import connect
 from corpus.mixture import calibration_databases, training_texts
 from corpus.schema import ForeignKey, Schema, read_schema, schema_from_ddl
@@ -126,3 +129,24 @@ def test_answers_differ_in_values_columns_and_counts() -> None:
 )
 def test_only_the_outermost_order_counts(sql: str, ordered: bool) -> None:
     assert is_ordered(sql) is ordered
+
+
+def test_coverage_counts_what_comes_back(database: Path, tmp_path: Path) -> None:
+    lines = [
+        {"id": "1", "question": "all names", "sql": "SELECT name FROM singer", "db_id": "concerts"},
+        {
+            "id": "2",
+            "question": "all names",
+            "sql": "SELECT * FROM (SELECT name FROM singer)",
+            "db_id": "concerts",
+        },
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert coverage(tmp_path / "q.jsonl", database.parent) == {"same rows": 1, "not folded": 1}
+
+
+def test_held_out_files_are_what_eval_reads(tmp_path: Path) -> None:
+    examples = read_examples(write_demo(tmp_path, "test", 20, 3))
+    folder = DatabaseFolder(tmp_path)
+    assert len(examples) == 20 and {e.db_id for e in examples} == {"demo"}
+    assert folder.schema("demo").table("suppliers") is not None
