@@ -1,4 +1,4 @@
-"""How much real SQL the reference format covers: `python -m corpus.coverage QUESTIONS.jsonl DATABASES` folds, unfolds, compares."""
+"""How much real SQL the format covers: `python -m corpus.coverage QUESTIONS DATABASES` folds, unfolds and compares."""
 
 import argparse
 import json

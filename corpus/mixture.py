@@ -214,6 +214,7 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             examples,
             databases.read,
             data.get("demo_repeat", 1),
+            data.get("demo_in_order", 0.0),
         )
 
 

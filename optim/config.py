@@ -39,6 +39,7 @@ class ModelSection(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     preset: str = "nano"
+    start: Path | None = Field(None, description="exported checkpoint to begin from: weights and tokenizer")
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def train(config: RunConfig, resume: bool | None = None, command: str = "the sam
     tokenizer, dataset = _prepare(config, shape, console)
 
     torch.manual_seed(settings.seed)
-    model = model_room.Transformer(shape).to(device)
+    model = _new_model(config, shape).to(device)
     attentions = [module for module in model.modules() if isinstance(module, ClippableAttention)]
     optimizer = _optimizer(config, model, attentions, console)
     scheduler = wsd(optimizer, settings.steps, settings.warmup, settings.decay_fraction)
@@ -235,11 +235,24 @@ def _optimizer(
     )
 
 
+def _new_model(config: RunConfig, shape: Any) -> Any:
+    """A model of this shape with new weights, or with those of the checkpoint that the run starts from."""
+    if config.model.start is None:
+        return model_room.Transformer(shape)
+    model, _ = model_room.load(config.model.start)
+    if model.config != shape:
+        raise ConfigError(
+            f"the model in {config.model.start} has another shape than [model] says; take its preset"
+        )
+    return model.train()
+
+
 def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, TokenDataset]:
     """The tokenizer and the tokenised data, made by rank 0 unless the run folder has them."""
     made_of = {
         "data": config.data,
         "vocabulary": shape.vocab_size,
+        **({"start": str(config.model.start)} if config.model.start else {}),
         **config.train.model_dump(include={"seed", "max_length", "tokenizer_sample"}),
     }
     folder = config.output.run / f"data-{digest(made_of)}"
@@ -261,10 +274,13 @@ def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) ->
     from corpus.mixture import CHAT_TEMPLATE, REFERENCES, SPECIAL_TOKENS, training_texts
 
     pairs = collect(training_texts(dict(config.data), config.train.seed), console)
-    console.print(f"training a tokenizer of {shape.vocab_size:,} tokens")
-    sample = sample_texts(pairs, config.train.tokenizer_sample, config.train.seed)
-    special = [token for token in SPECIAL_TOKENS if token not in (PAD, BOS, EOS)]  # the tokenizer's own
-    tokenizer = model_room.Tokenizer.train(sample, shape.vocab_size, special, CHAT_TEMPLATE)
+    if config.model.start:
+        tokenizer = model_room.Tokenizer.load(config.model.start)
+    else:
+        console.print(f"training a tokenizer of {shape.vocab_size:,} tokens")
+        sample = sample_texts(pairs, config.train.tokenizer_sample, config.train.seed)
+        special = [token for token in SPECIAL_TOKENS if token not in (PAD, BOS, EOS)]  # the tokenizer's own
+        tokenizer = model_room.Tokenizer.train(sample, shape.vocab_size, special, CHAT_TEMPLATE)
     builder = tokenise(
         pairs,
         tokenizer,

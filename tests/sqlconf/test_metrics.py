@@ -143,3 +143,15 @@ def test_lengths_must_agree_and_precision_be_a_share() -> None:
     with pytest.raises(ConfidenceError, match="finite"):
         threshold_for_precision([math.nan], [True], 0.9)
     assert threshold_for_precision([], [], 0.9) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.booleans()), min_size=10, max_size=40, unique_by=lambda row: row[0]
+    )
+)
+def test_without_ties_equal_mass_bins_are_tenths_of_the_sorted_answers(rows) -> None:
+    rows = sorted(rows)[: len(rows) // 10 * 10]
+    tenths = [rows[i * len(rows) // 10 : (i + 1) * len(rows) // 10] for i in range(10)]
+    gaps = [abs(sum(c - y for c, y in tenth)) for tenth in tenths]
+    assert metrics.ece_equal_mass(*split(rows)).value == pytest.approx(sum(gaps) / len(rows), abs=1e-12)
