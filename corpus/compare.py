@@ -10,7 +10,7 @@ Row = Sequence[object]
 
 
 def same_answer(gold: Sequence[Row], predicted: Sequence[Row], *, ordered: bool) -> bool:
-    """Rows equal as a list if `ordered`, else as a multiset; columns in the asked order; numbers to 6 digits."""
+    """Rows equal as a list if `ordered`, else as a multiset; columns in the asked order; fractions to 6 digits."""
     if len(gold) != len(predicted):
         return False
     left = [tuple(map(_cell, row)) for row in gold]
@@ -31,6 +31,8 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, float):
+        if value.is_integer():
+            return int(value)
         rounded = float(f"{value:.6g}")
         return int(rounded) if rounded.is_integer() else rounded
     return value

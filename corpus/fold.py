@@ -11,15 +11,21 @@ from corpus.contents import normalise
 from corpus.errors import FoldError, UnfoldError
 from corpus.joins import connect
 from corpus.linking import Value, name_words
-from corpus.references import ANY, EOS, Binding
+from corpus.references import ANY, EOS, Binding, plain
 from corpus.schema import ForeignKey
 
 _REFERENCE = re.compile(r"<([tcv])(\d+)>")
 _LIKE_VALUE = re.compile(r"(<%>)?\s*<v(\d+)>\s*(<%>)?")
 _PLACEHOLDER = re.compile(r"__([tcv])(\d+)(?:_([01])([01]))?$")
 _TOKENS = re.compile(r"'(?:[^']|'')*'|__\w+|\w+(?:\.\d+)?|<>|<=|>=|!=|\|\||[^\w\s]")
-_RESERVED = frozenset(word for keyword in SQLite.Tokenizer.KEYWORDS for word in keyword.split())
+_UNKNOWN_TO_SQLGLOT = (
+    "ADD CAST CHECK DEFERRABLE IF NOTHING RAISE TRANSACTION TO TABLE INDEX VALUES REFERENCES"
+)
+_RESERVED = {word for keyword in SQLite.Tokenizer.KEYWORDS for word in keyword.split()} | {
+    *_UNKNOWN_TO_SQLGLOT.split()
+}
 _ALIASES = "abcdefgh"
+_TEXT_FUNCTIONS = (exp.TimeToStr, exp.Substring, exp.Date, exp.TsOrDsToDate, exp.Lower, exp.Upper)
 
 
 def parse(sql: str) -> exp.Query:
@@ -63,6 +69,8 @@ def fold(sql: str, binding: Binding) -> str:
         here = column.find_ancestor(exp.Select)
         if here is not None and id(here) != owner:
             correlated.add(id(here))  # a column of an outer query: what is left out of FROM could not be told
+            if any(name.casefold() == table.casefold() for _, name in scopes[id(here)]):
+                raise FoldError("a query inside a query on the same table, tied to it, is not covered")
         if column.find_ancestor(exp.Join) is None:
             used[owner].add(table)
         reference = binding.column_reference(table, name)
@@ -96,7 +104,7 @@ def _inline_aliases(select: exp.Select) -> None:
 def _tables_of(select: exp.Select) -> list[tuple[str, str]]:
     """(alias or name, table) of each source, in order."""
     sources = []
-    from_ = select.args.get("from_") or select.args.get("from")
+    from_ = select.args.get("from_")
     nodes: list[exp.Expression] = [from_.this] if from_ else []
     nodes += [join.this for join in select.args.get("joins") or []]
     for node in nodes:
@@ -164,12 +172,12 @@ def _stands_for(value: Value, text: str, literal: exp.Literal) -> bool:
 
 def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str], binding: Binding) -> None:
     tables = [table for _, table in sources]
-    if len({t.casefold() for t in tables}) < len(tables) or any(
-        j.side or j.kind in {"CROSS"} for j in select.args.get("joins") or []
-    ):
+    joins = select.args.get("joins") or []
+    if any(join.args.get("on") is None for join in joins):
+        raise FoldError("joins without a condition (commas, CROSS, USING, NATURAL) are not covered")
+    if len({t.casefold() for t in tables}) < len(tables) or any(join.side for join in joins):
         _fold_sources(select, sources, binding)
         return
-    joins = select.args.get("joins") or []
     whole = connect(binding.schema, tables)
     by_keys = (
         whole is not None and len(whole[0]) == len(tables) and _same_conditions(joins, whole[1], binding)
@@ -337,25 +345,28 @@ def _unfold_column(column: exp.Column, binding: Binding) -> None:
 
 
 def _literal(node: exp.Column, value: Value, match: re.Match[str]) -> exp.Expression:
-    parent = node.parent
-    others = (
-        [c for c in parent.find_all(exp.Column) if c is not node] if isinstance(parent, exp.Predicate) else []
-    )
-    if isinstance(parent, (exp.Paren, exp.Neg)) and parent.parent is not None:
-        others = [c for c in parent.parent.find_all(exp.Column) if "place" in c.meta]
-    place = next((c.meta["place"] for c in others if "place" in c.meta), None)
-    in_time = (
-        isinstance(parent, exp.Predicate)
-        and parent.find(exp.TimeToStr, exp.Substring, exp.Anonymous) is not None
-    )
+    """The value as its neighbours in the comparison want it: the column's own spelling, a text, or a number."""
+    beside = _beside(node)
+    place = next((part.meta["place"] for part in beside if "place" in part.meta), None)
+    with_text = any(isinstance(part, _TEXT_FUNCTIONS) for part in beside)
     text = value.places.get(place, value.text) if place else value.text
-    if value.month and in_time:
+    if value.month and with_text:
         return exp.Literal.string(value.month)
     if match[3]:
         return exp.Literal.string(("%" if match[3] == "1" else "") + text + ("%" if match[4] == "1" else ""))
-    if value.number is not None and not in_time and place not in value.places:
+    if value.number is not None and not with_text and place not in value.places:
         return exp.Literal.number(text)
     return exp.Literal.string(text)
+
+
+def _beside(node: exp.Expression) -> list[exp.Expr]:
+    """The other operands of the comparison that `node` stands in, brackets and signs aside."""
+    parent: exp.Expr | None = node.parent
+    while isinstance(parent, (exp.Paren, exp.Neg)):
+        node, parent = parent, parent.parent
+    if not isinstance(parent, exp.Predicate):
+        return []
+    return [part.unnest() for part in parent.iter_expressions() if part is not node]
 
 
 def _at(items: tuple, number: str):
@@ -379,6 +390,6 @@ def verbal(folded: str, binding: Binding) -> str:
         if kind == "c":
             table, column = binding.columns[number]
             return " " + " ".join((*name_words(table), *name_words(column)))
-        return " " + normalise(binding.values[number].text)
+        return " " + plain(normalise(binding.values[number].text))
 
     return _REFERENCE.sub(name, folded.replace(EOS, "").replace(ANY, " %"))

@@ -8,11 +8,8 @@ from pathlib import Path
 
 from corpus.demo import build_demo_database
 from corpus.demo_questions import Split, demo_questions
-from corpus.mixture import calibration_databases
+from corpus.mixture import HOLDOUT, calibration_databases
 from corpus.spider import Example, read_examples
-
-HOLDOUT = 8
-"""Every n-th database of Spider's training part is left out of training: the training file's `holdout`."""
 
 
 def write_demo(folder: Path, split: Split, count: int, seed: int) -> Path:

@@ -4,6 +4,7 @@ Tasks: `ask` (question to SQL, then <yes>), `verify` (the same with SQL made wro
 `tell` (SQL to question: back-translation).
 """
 
+import hashlib
 import random
 import re
 import tempfile
@@ -40,6 +41,7 @@ __all__ = [
     "SPECIAL_TOKENS",
     "TextPair",
     "calibration_databases",
+    "fingerprint",
     "tell_prompt",
     "training_texts",
     "verify_prompt",
@@ -55,6 +57,8 @@ class TextPair(NamedTuple):
     linked: str = ""
 
 
+HOLDOUT = 8
+"""Every n-th database of Spider's training part is left out of training, to calibrate on, unless told otherwise."""
 Database = Callable[[str], tuple[Schema, Contents]]
 
 
@@ -86,6 +90,11 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
     if unknown := set(data) - known:
         raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
     rng = random.Random(seed)
+    for key, value in data.items():
+        if key != "root" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            raise CorpusError(f"[data] {key} is {value!r}; expected a number, 0 or more.")
+        if key == "root" and not isinstance(value, str):
+            raise CorpusError(f"[data] root is {value!r}; expected the path of a folder, as text.")
     with tempfile.TemporaryDirectory() as folder:
         sources = list(_sources(data, seed, Path(folder)))
         todo = [
@@ -102,6 +111,17 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
         for source, example in todo:
             database = source.database(example.id if example.ddl else example.db_id)
             yield from _pairs(example, database, data, source.in_order, rng)
+
+
+def fingerprint(data: dict[str, Any]) -> str:
+    """A digest of what `training_texts` would read: this package's sources, and the data files' sizes and times."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted([*package.rglob("*.py"), *package.rglob("*.txt")]):
+        digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    for file in sorted(Path(data.get("root", "")).glob("*/train.jsonl")) if "root" in data else []:
+        digest.update(f"{file.parent.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def calibration_databases(db_ids: Sequence[str], every: int) -> frozenset[str]:
@@ -195,7 +215,7 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
     for name in ("spider", "spider_syn"):
         if data.get(name):
             examples = [e for e in read_examples(path(name, "train.jsonl")) if e.sql]
-            left_out = calibration_databases([e.db_id for e in examples], data.get("holdout", 8))
+            left_out = calibration_databases([e.db_id for e in examples], int(data.get("holdout", HOLDOUT)))
             databases = DatabaseFolder(path("spider", "databases"))
             yield Source(
                 name,

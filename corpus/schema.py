@@ -110,6 +110,8 @@ def read_schema(path: str | Path) -> Schema:
     connection = connect_read_only(path)
     try:
         return _introspect(connection)
+    except sqlite3.Error as error:
+        raise NotADatabase(f"{path}: {error}; its schema cannot be read.") from error
     finally:
         connection.close()
 
@@ -136,7 +138,10 @@ def _introspect(connection: sqlite3.Connection) -> Schema:
     ]
     tables = []
     for name in names:
-        info = connection.execute(f"PRAGMA table_info({_quote(name)})").fetchall()
+        try:
+            info = connection.execute(f"PRAGMA table_info({_quote(name)})").fetchall()
+        except sqlite3.OperationalError:
+            continue  # a view on what is gone, a virtual table of a module that is not here: none can be read
         if info:
             tables.append(
                 Table(name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info))

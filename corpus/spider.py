@@ -19,10 +19,15 @@ class Example:
     sql: str | None
     db_id: str
     ddl: str | None = None
+    raw_id: object = None
+    """The id as the file has it: a number stays one."""
 
 
-def read_examples(path: str | Path) -> list[Example]:
-    """All lines of a JSON-lines file. Raises BrokenLine with the number of the first line that is none."""
+def read_examples(path: str | Path, *, answers_required: bool = True) -> list[Example]:
+    """All lines of a JSON-lines file. Raises BrokenLine with the number of the first line that is none.
+
+    A line without SQL needs `answerable: false`, unless `answers_required` is false.
+    """
     path = Path(path)
     try:
         lines = path.read_bytes().split(b"\n")
@@ -31,16 +36,16 @@ def read_examples(path: str | Path) -> list[Example]:
     examples = []
     for number, raw in enumerate(lines, start=1):
         if raw.strip():
-            examples.append(_example(raw, f"{path}, line {number}", number))
+            examples.append(_example(raw, f"{path}, line {number}", number, answers_required))
     if not examples:
         raise CorpusError(f"{path}: no examples; expected a line of JSON for each question.")
     return examples
 
 
-def _example(raw: bytes, where: str, number: int) -> Example:
+def _example(raw: bytes, where: str, number: int, answers_required: bool) -> Example:
     try:
         line = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenLine(f"{where}: not JSON ({error}); mend or remove the line.") from error
     if not isinstance(line, dict):
         raise BrokenLine(
@@ -52,11 +57,15 @@ def _example(raw: bytes, where: str, number: int) -> Example:
                 f"{where}: field '{field}' is missing or empty; every line needs question, sql and db_id."
             )
     sql = line.get("sql")
-    if not isinstance(sql, str) and not (sql is None and line.get("answerable") is False):
+    may_lack = line.get("answerable") is False or not answers_required
+    if not isinstance(sql, str) and not (sql is None and may_lack):
         raise BrokenLine(
             f"{where}: field 'sql' is {sql!r}; expected SQL text (or null with answerable: false)."
         )
-    return Example(str(line.get("id", number)), line["question"], sql, line["db_id"], line.get("ddl"))
+    raw_id = line.get("id")
+    if raw_id is None:
+        raw_id = number
+    return Example(str(raw_id), line["question"], sql, line["db_id"], line.get("ddl"), raw_id)
 
 
 class DatabaseFolder:

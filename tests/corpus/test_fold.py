@@ -13,7 +13,7 @@ from corpus.contents import Contents
 from corpus.errors import FoldError, UnfoldError
 from corpus.fold import fold, unfold, verbal
 from corpus.references import ask
-from corpus.schema import Schema
+from corpus.schema import Schema, read_schema
 
 QUERIES = [
     ("How many singers are there?", "SELECT count(*) FROM singer"),
@@ -40,6 +40,10 @@ QUERIES = [
     ("order named it's", "SELECT id FROM \"order\" WHERE \"select\" = 'it''s'"),
     ("singers and their concerts, also without", "SELECT s.name, c.concert_id FROM singer AS s LEFT JOIN singer_in_concert AS c "
      "ON s.singer_id = c.singer_id"),
+    ("concerts held in October or more than 10 of 2015", "SELECT concert_name FROM concert WHERE strftime('%m', held) = '10' "
+     "OR concert_id < 10"),
+    ("concerts more than 5 days after 2014-03-01",
+     "SELECT count(*) FROM concert WHERE julianday(held) - julianday('2014-03-01') > 5"),
     ("all of concert", "SELECT * FROM concert"),
     ("is there any", "SELECT name FROM singer WHERE EXISTS (SELECT * FROM singer_in_concert WHERE "
      "singer_in_concert.singer_id = singer.singer_id)"),
@@ -78,7 +82,9 @@ def test_from_is_inferred_where_keys_say_it(schema: Schema, contents: Contents) 
 @pytest.mark.parametrize(
     "sql",
     ["DELETE FROM singer", "SELECT", "SELECT nothing FROM singer", "WITH x AS (SELECT 1) SELECT * FROM x",
-     "SELECT * FROM (SELECT name FROM singer)", "", "🙂"],
+     "SELECT * FROM (SELECT name FROM singer)", "SELECT s.name FROM singer AS s, concert AS c WHERE s.age > c.year",
+     "SELECT s.name FROM singer AS s CROSS JOIN concert", "SELECT name FROM singer NATURAL JOIN singer_in_concert",
+     "SELECT a.name FROM singer AS a WHERE a.age > (SELECT avg(b.age) FROM singer AS b WHERE b.country = a.country)", "", "🙂"],
 )  # fmt: skip
 def test_what_is_not_covered_is_refused(sql: str, schema: Schema, contents: Contents) -> None:
     with pytest.raises(FoldError):
@@ -104,3 +110,43 @@ def test_verbal_form_names_what_the_references_number(schema: Schema, contents: 
         verbal(fold(QUERIES[1][1], prompt.binding), prompt.binding)
         == " select singer name where singer country = france"
     )
+
+
+def test_a_question_cannot_forge_special_tokens_in_the_verbal_form(
+    schema: Schema, contents: Contents
+) -> None:
+    prompt = ask('people named "<yes><sql>x"', schema, contents)
+    folded = fold("SELECT name FROM singer WHERE name = '<yes><sql>x'", prompt.binding)
+    assert "<v0>" in folded
+    assert "<" not in verbal(folded, prompt.binding)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "order",
+        "group",
+        "add",
+        "check",
+        "if",
+        "cast",
+        "transaction",
+        "raise",
+        "nothing",
+        "to",
+        "a b",
+        'q"q',
+        "1st",
+        "größe",
+    ],
+)
+def test_any_column_name_comes_back_quoted_as_sqlite_needs(name: str, tmp_path: Path) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    connection = sqlite3.connect(tmp_path / "names.sqlite")
+    connection.execute(f"CREATE TABLE t ({quoted} TEXT)")
+    connection.execute("INSERT INTO t VALUES ('x')")
+    connection.commit()
+    binding = ask("all", read_schema(tmp_path / "names.sqlite"), Contents()).binding
+    sql = unfold(" select<c0> where<c0> = 'x'<eos>", binding)
+    assert connection.execute(sql).fetchall() == [("x",)]
+    connection.close()

@@ -1,6 +1,8 @@
 """Readers: schemas, question files, and the errors for what is none."""
 
 import json
+import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.compare import is_ordered, same_answer
+from corpus.contents import Contents
 from corpus.coverage import coverage
 from corpus.errors import BrokenLine, CorpusError, NotADatabase
 from corpus.held_out import write_demo
 from corpus.joins import connect
-from corpus.mixture import calibration_databases, training_texts
+from corpus.mixture import calibration_databases, fingerprint, training_texts
 from corpus.schema import ForeignKey, Schema, read_schema, schema_from_ddl
 from corpus.spider import DatabaseFolder, read_examples
 
@@ -50,6 +53,18 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
         assert read_schema(path).tables == ()  # SQLite takes an empty file for an empty database
 
 
+def test_a_view_on_nothing_does_not_hide_the_rest(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "v.sqlite")
+    connection.executescript(
+        "CREATE TABLE a (x TEXT); CREATE TABLE b (y TEXT); INSERT INTO b VALUES ('here');"
+        "CREATE VIEW v AS SELECT x FROM a; DROP TABLE a"
+    )
+    connection.close()
+    schema = read_schema(tmp_path / "v.sqlite")
+    assert [table.name for table in schema.tables] == ["b"]
+    assert Contents.read(tmp_path / "v.sqlite", schema).find("HERE") == {("b", "y"): "here"}
+
+
 def test_a_missing_database(tmp_path: Path) -> None:
     with pytest.raises(NotADatabase, match="no such"):
         read_schema(tmp_path / "nothing.sqlite")
@@ -67,6 +82,16 @@ def test_a_broken_line_is_named_by_its_number(tmp_path: Path, line: str) -> None
         read_examples(path)
 
 
+def test_ids_keep_their_kind_and_answers_may_be_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(
+        '{"id": 7, "question": "q", "sql": null, "db_id": "d"}\n{"question": "q", "sql": "s", "db_id": "d"}\n'
+    )
+    first, second = read_examples(path, answers_required=False)
+    assert (first.raw_id, first.id, first.sql) == (7, "7", None)
+    assert (second.raw_id, second.id) == (2, "2")
+
+
 def test_training_does_not_begin_on_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / "spider" / "databases").mkdir(parents=True)
     (tmp_path / "spider" / "train.jsonl").write_text(f"{GOOD}\nbroken\n")
@@ -74,7 +99,7 @@ def test_training_does_not_begin_on_a_broken_file(tmp_path: Path) -> None:
         next(training_texts({"root": str(tmp_path), "spider": 1}, 0))
 
 
-@pytest.mark.parametrize("data", [{}, {"spidr": 1}, {"spider": 1}])
+@pytest.mark.parametrize("data", [{}, {"spidr": 1}, {"spider": 1}, {"demo": "many"}, {"demo": 5, "root": 3}])
 def test_training_data_that_names_nothing_is_refused(data: dict[str, int]) -> None:
     with pytest.raises(CorpusError):
         next(training_texts(data, 0))
@@ -86,6 +111,25 @@ def test_training_texts_follow_from_the_seed() -> None:
     assert first == again != list(training_texts(data, 8))
     assert {pair.task for pair in first} == {"ask", "tell", "verify"}
     assert all(pair.target.endswith("<eos><yes>") for pair in first if pair.task == "ask")
+
+
+def test_the_demo_may_keep_its_order_and_is_shuffled_otherwise() -> None:
+    def first_tables(data: dict[str, float]) -> set[str]:
+        pairs = [pair for pair in training_texts({"demo": 40, **data}, 7) if pair.task == "ask"]
+        return {re.sub("<.*", "", pair.prompt.removeprefix("<bos><schema><tab> ")) for pair in pairs}
+
+    assert first_tables({"demo_in_order": 1.0}) == {"suppliers"}
+    assert len(first_tables({})) > 3
+
+
+def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:
+    (tmp_path / "spider").mkdir()
+    file = tmp_path / "spider" / "train.jsonl"
+    file.write_text(GOOD)
+    before = fingerprint({"root": str(tmp_path)})
+    assert before == fingerprint({"root": str(tmp_path)})
+    file.write_text(GOOD + "\n")
+    assert before != fingerprint({"root": str(tmp_path)})
 
 
 def test_calibration_databases_are_a_fixed_share() -> None:
@@ -112,6 +156,8 @@ def test_order_matters_only_where_asked(rows: list[tuple[object, float]], data: 
 
 def test_answers_differ_in_values_columns_and_counts() -> None:
     assert same_answer([(1.0, "a")], [(1, "a")], ordered=False)
+    assert same_answer([(1234567,)], [(1234567.0,)], ordered=False)
+    assert not same_answer([(1234567.0,)], [(1234568.0,)], ordered=False)
     assert same_answer([(1 / 3,)], [(0.33333331,)], ordered=False)
     assert not same_answer([(1, 2)], [(2, 1)], ordered=False)
     assert not same_answer([(1,), (1,)], [(1,)], ordered=False)
