@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	@if command -v uv >/dev/null; then \
 	  uv venv --allow-existing --python $(PYTHON) $(VENV) && VIRTUAL_ENV=$(VENV) uv pip install --python $(BIN)/python -e '.[dev]'; \
 	else \
-	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'; \
 	fi
 	@touch $@
 
@@ -32,12 +32,14 @@ slow: $(STAMP) ## the slow tests
 	$(BIN)/python -m pytest -m slow
 
 check: $(STAMP) ## format, lint, types, imports, dead code
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture corpus model optim serving sqlconf --min-confidence 80
 
 format: $(STAMP) ## mend what ruff can
+	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and caches

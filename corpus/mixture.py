@@ -85,16 +85,8 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
     database of Spider's training part is kept for calibration). Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
-    shares = {"tell", "verify", "demo_in_order"}
-    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "holdout"} | shares
-    if unknown := set(data) - known:
-        raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
+    _validate(data)
     rng = random.Random(seed)
-    for key, value in data.items():
-        if key != "root" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-            raise CorpusError(f"[data] {key} is {value!r}; expected a number, 0 or more.")
-        if key == "root" and not isinstance(value, str):
-            raise CorpusError(f"[data] root is {value!r}; expected the path of a folder, as text.")
     with tempfile.TemporaryDirectory() as folder:
         sources = list(_sources(data, seed, Path(folder)))
         todo = [
@@ -113,8 +105,23 @@ def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
             yield from _pairs(example, database, data, source.in_order, rng)
 
 
+def _validate(data: dict[str, Any]) -> None:
+    """Raises CorpusError for a key or a value that `training_texts` has no use for."""
+    shares = {"tell", "verify", "demo_in_order"}
+    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "holdout"} | shares
+    if unknown := set(data) - known:
+        raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
+    for key, value in data.items():
+        kind: tuple[type, ...] = (str,) if key == "root" else (int, float) if key in shares else (int,)
+        negative = isinstance(value, int | float) and value < 0
+        if isinstance(value, bool) or not isinstance(value, kind) or negative:
+            expected = "the path of a folder" if key == "root" else "a number, 0 or more"
+            raise CorpusError(f"[data] {key} is {value!r}; expected {expected}.")
+
+
 def fingerprint(data: dict[str, Any]) -> str:
     """A digest of what `training_texts` would read: this package's sources, and the data files' sizes and times."""
+    _validate(data)
     digest = hashlib.sha256()
     package = Path(__file__).parent
     for file in sorted([*package.rglob("*.py"), *package.rglob("*.txt")]):

@@ -72,7 +72,7 @@ def export(
                 folder.rename(Path(workplace) / "former")
             try:
                 written.rename(folder)
-            except OSError:
+            except BaseException:  # Ctrl-C between the two renames too
                 (Path(workplace) / "former").rename(folder)
                 raise
     except (OSError, SafetensorError) as error:

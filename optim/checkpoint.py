@@ -84,6 +84,11 @@ class Checkpoints:
             return []
         return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
 
+    def last_step(self) -> int | None:
+        """How many steps were done at the newest checkpoint, going by its name; None if there is none."""
+        names = [NAME.fullmatch(path.name) for path in self.paths()]
+        return max((int(match[1]) for match in names if match), default=None)
+
     def save(self, step: int, config: Mapping[str, Any], parts: Mapping[str, Stateful]) -> Path:
         """Write a checkpoint; `DiskFullError` if there is no room: then only the earlier ones stand."""
         content = {

@@ -34,12 +34,17 @@ class Section(BaseModel):
 
 
 class ModelSection(BaseModel):
-    """Which model: a preset of `model.ModelConfig`, and any of its fields to override."""
+    """Which model: a preset of `model.ModelConfig`, any of its fields to override, and where weights come from.
+
+    With `start` the preset and the overrides must say the shape of the checkpoint that is there.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     preset: str = "nano"
-    start: Path | None = Field(None, description="exported checkpoint to begin from: weights and tokenizer")
+    start: Path | None = Field(
+        default=None, description="exported checkpoint to begin from: weights and tokenizer"
+    )
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -126,6 +131,8 @@ def read_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the configuration {path} is not TOML, which is UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the configuration {path} is not TOML: {error}") from error
     for setting in settings:

@@ -39,11 +39,14 @@ class TokenDataset:
         return np.diff(self.offsets)
 
     def write(self, folder: Path, with_files: Callable[[Path], object] | None = None) -> None:
-        """Make `folder`, whole or not at all; `with_files` may save more into the folder it is given."""
+        """Make `folder`, whole or not at all; `with_files` may save more into the folder it is given.
+
+        Raises `DataError` if the folder cannot be written or the disk is full.
+        """
         temporary = folder.with_name(folder.name + ".writing.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
         try:
+            temporary.mkdir(parents=True)
             for name in ("tokens", "learned", "offsets", "task", "weight"):
                 np.save(temporary / f"{name}.npy", getattr(self, name))
             (temporary / "tasks.json").write_text(json.dumps(self.tasks), encoding="utf-8")
@@ -51,8 +54,12 @@ class TokenDataset:
                 with_files(temporary)
             temporary.rename(folder)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise DataError(f"the tokenised data could not be written to {folder}: {error}") from error
+            raise DataError(
+                f"the tokenised data could not be written to {folder}: {error}; "
+                "free some space there or choose another output.run"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # after an error or Ctrl-C: else it is gone already
 
     @staticmethod
     def read(folder: Path) -> TokenDataset:
@@ -145,8 +152,9 @@ class Batcher:
     """Batches of about `batch_tokens` tokens, padding included, of the examples `rows`; the door of
     `optim.loop`.
 
-    The batch of a step depends on nothing but the dataset, the seed and the step. Rank r of `world` takes
-    every world-th example of it, and cuts its share into `accumulate` micro-batches.
+    Which examples a step's batch holds follows from the dataset, `rows`, `batch_tokens`, the seed and the
+    step alone; which of their tokens are targets, from the dataset. Rank r of `world` takes every world-th
+    example of it, and cuts its share into `accumulate` micro-batches.
     """
 
     dataset: TokenDataset

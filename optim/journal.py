@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -23,8 +27,9 @@ from rich.progress import (
 class Journal:
     """Context manager around a run of `total` steps, of which `start` are done already.
 
-    A resumed run's numbers are added to the file, a fresh run's replace it. A silent journal (ranks other
-    than 0) says and writes nothing.
+    A resumed run's numbers are added to the file, a fresh run's replace it. Training does not end for want
+    of a log: if the file cannot be written (a full disk), one line says so, and nothing more goes to it. A
+    silent journal (ranks other than 0) says and writes nothing.
     """
 
     def __init__(
@@ -43,15 +48,18 @@ class Journal:
         self.silent = silent
         self.console = console or Console()
         self._path = None if silent else path
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         self._bar: Progress | None = None
         self._began = time.perf_counter()
 
     def __enter__(self) -> Journal:
         self._began = time.perf_counter()
         if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a" if self.start else "w", encoding="utf-8")
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("ab" if self.start else "wb", buffering=0)
+            except OSError as error:
+                self._give_up(error)
         if self.console.is_terminal and not self.silent:
             self._bar = Progress(
                 TextColumn("training"),
@@ -84,8 +92,25 @@ class Journal:
             clean = {
                 k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()
             }
-            self._file.write(json.dumps(clean) + "\n")
-            self._file.flush()
+            line = (json.dumps(clean) + "\n").encode()
+            whole = os.fstat(self._file.fileno()).st_size
+            try:
+                if self._file.write(line) < len(line):  # of what is unbuffered a part may fit
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                with suppress(OSError):
+                    self._file.truncate(whole)  # no half line
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.say(
+            f"warning: {self._path} cannot be written ({error.strerror}); training goes on without a log. "
+            "Checkpoints need that place too: free some space"
+        )
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
 
     def step(self, done: int, entry: Mapping[str, Any]) -> None:
         """The numbers of a step, `done` of them being finished now."""

@@ -20,8 +20,8 @@ BATCH = 1000
 class Pair(Protocol):
     """One training text: what is given, what is to be learned, and the task that it belongs to.
 
-    Two attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent); `linked` is text between
-    prompt and target of which only some tokens are learned (`tokenise` says which).
+    Two attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent);
+    `linked` is text between prompt and target of which only some tokens bear loss (`tokenise` says which).
     """
 
     @property
@@ -57,7 +57,9 @@ def collect(texts: Iterable[Pair], console: Console) -> list[Pair]:
 
 
 def sample_texts(pairs: Sequence[Pair], examples: int, seed: int) -> Iterator[str]:
-    """Prompts and targets of a random sample of the examples: what the tokenizer is trained on."""
+    """The whole texts of a random sample of the examples, each in two parts, the target and what is before it:
+    what the tokenizer is trained on.
+    """
     for pair in random.Random(seed).sample(pairs, min(examples, len(pairs))):
         yield pair.prompt + getattr(pair, "linked", "")
         yield pair.target
@@ -75,7 +77,7 @@ def tokenise(
 ) -> DatasetBuilder:
     """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end.
 
-    Of a pair's `linked` text the tokens in `learned_in_linked` bear loss.
+    All of the target bears loss, of the `linked` text the tokens in `learned_in_linked`, of the prompt none.
     """
     builder = DatasetBuilder(vocabulary, max_length)
     starts = range(0, len(pairs), BATCH)

@@ -7,6 +7,7 @@ The one file of `optim` that knows `model` and `corpus`; it puts the library's p
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shlex
 import sys
@@ -52,16 +53,19 @@ def main(config_path: Path, resume: bool | None = None, settings: Sequence[str] 
     choose when there is a checkpoint. `settings` are `section.key=value` overrides.
     """
     errors = Console(stderr=True)
+    command = shlex.join(
+        ["python", "-m", "optim.train", "--config", str(config_path), *(f"--set={s}" for s in settings)]
+    )
     try:
-        command = shlex.join(
-            ["python", "-m", "optim.train", "--config", str(config_path), *(f"--set={s}" for s in settings)]
-        )
-        outcome = train(read_config(config_path, settings), resume, command)
+        config = read_config(config_path, settings)
+        outcome = train(config, resume, command)
     except (OptimError, CorpusError, ModelError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        errors.print("stopped at once; the last checkpoint stands", style="red")
+        if rank() == 0:
+            text = _stopped_at_once(config, command)
+            errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         return 130
     finally:
         if dist.is_initialized():
@@ -81,7 +85,7 @@ def train(config: RunConfig, resume: bool | None = None, command: str = "the sam
     shape = model_config(config)
     checkpoints = Checkpoints(config.output.run / "checkpoints")
     snapshot = _choose_start(config, checkpoints, resume)
-    tokenizer, dataset = _prepare(config, shape, console)
+    tokenizer, dataset = _prepare(config, shape, console, resuming=snapshot is not None)
 
     torch.manual_seed(settings.seed)
     model = _new_model(config, shape).to(device)
@@ -164,7 +168,11 @@ def train(config: RunConfig, resume: bool | None = None, command: str = "the sam
 
 
 def model_config(config: RunConfig) -> Any:
-    """The preset with the file's overrides; `ConfigError` if there is no such preset or field."""
+    """The preset with the file's overrides.
+
+    `ConfigError` if there is no such preset, or `model.start` is of another shape; `ModelError` if there is
+    no such field, or no checkpoint in `model.start`.
+    """
     presets = model_room.PRESETS
     if config.model.preset not in presets:
         raise ConfigError(f"model.preset is {config.model.preset!r}; there are {', '.join(sorted(presets))}")
@@ -175,7 +183,35 @@ def model_config(config: RunConfig) -> Any:
             f"train.max_length is {config.train.max_length}, but the model sees "
             f"{shape.max_position_embeddings} positions; lower it or raise model.max_position_embeddings"
         )
+    if config.model.start is not None:
+        _refuse_other_shape(config.model.start, shape)
     return shape
+
+
+def _refuse_other_shape(start: Path, shape: Any) -> None:
+    there, asked = hf.read_config(start).to_json(), shape.to_json()
+    differing = [
+        f"  {key}: there {there.get(key)!r}, in [model] {asked.get(key)!r}"
+        for key in sorted(there.keys() | asked.keys())
+        if there.get(key) != asked.get(key)
+    ]
+    if differing:
+        raise ConfigError(
+            f"the checkpoint model.start = {start} has another shape than [model] says:\n"
+            + "\n".join(differing)
+            + "\ntake its preset and overrides, or another checkpoint"
+        )
+
+
+def _stopped_at_once(config: RunConfig, command: str) -> str:
+    """What stands after a KeyboardInterrupt, and how to go on from it."""
+    last = Checkpoints(config.output.run / "checkpoints").last_step()
+    if last is None:
+        return f"stopped at once, before the first checkpoint; start again with\n  {command}"
+    if last >= config.train.steps:
+        what = f"stopped at once; training is done, and the checkpoint of step {last} stands"
+        return f"{what}; to export it:\n  {command} --resume"
+    return f"stopped at once; the checkpoint of step {last} stands; resume with\n  {command} --resume"
 
 
 def _set_up(config: RunConfig) -> torch.device:
@@ -240,23 +276,33 @@ def _new_model(config: RunConfig, shape: Any) -> Any:
     if config.model.start is None:
         return model_room.Transformer(shape)
     model, _ = model_room.load(config.model.start)
-    if model.config != shape:
-        raise ConfigError(
-            f"the model in {config.model.start} has another shape than [model] says; take its preset"
-        )
     return model.train()
 
 
-def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, TokenDataset]:
-    """The tokenizer and the tokenised data, made by rank 0 unless the run folder has them."""
+def _prepare(
+    config: RunConfig, shape: Any, console: Console, resuming: bool = False
+) -> tuple[Any, TokenDataset]:
+    """The tokenizer and the tokenised data, made by rank 0 unless the run folder has them.
+
+    The tokenizer is learned from the data, or that of `model.start`. What is in the folder was made from the
+    same configuration, questions and code of `corpus`, and with the same tokenizer: its name says so.
+    """
+    from corpus.mixture import fingerprint
+
     made_of = {
-        "data": config.data,
+        "data": config.as_dict()["data"],
+        "corpus": fingerprint(dict(config.data)),
         "vocabulary": shape.vocab_size,
-        **({"start": str(config.model.start)} if config.model.start else {}),
+        "start": _tokenizer_digest(config.model.start),
         **config.train.model_dump(include={"seed", "max_length", "tokenizer_sample"}),
     }
     folder = config.output.run / f"data-{digest(made_of)}"
     if rank() == 0 and not folder.is_dir():
+        if resuming:
+            console.print(
+                f"warning: {folder} is not there: it was removed, or the corpus or its files are no longer what "
+                "the run began with. It is made now; if they changed, the run goes on with other data"
+            )
         _make_data(config, shape, folder, console)
     barrier()
     if not folder.is_dir():
@@ -268,6 +314,18 @@ def _prepare(config: RunConfig, shape: Any, console: Console) -> tuple[Any, Toke
         "remove that folder to make them anew"
     )
     return model_room.Tokenizer.load(folder), dataset
+
+
+def _tokenizer_digest(start: Path | None) -> str | None:
+    if start is None:
+        return None
+    try:
+        return hashlib.sha256((start / "tokenizer.json").read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"model.start = {start} has no tokenizer that can be read: {error}; "
+            "give a folder that a training run exported"
+        ) from error
 
 
 def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) -> None:

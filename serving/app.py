@@ -19,20 +19,16 @@ from .errors import Overloaded, ServingError
 from .guard import MAX_SQL_CHARS
 from .middleware import BodyCap
 from .pipeline import AskResult
+from .question import MAX_QUESTION_CHARS, flaw
 from .service import PipelineFactory, Service
 from .settings import Settings
 
-MAX_QUESTION_CHARS = 4_000
 _HOME = Path(__file__).with_name("home.html")
 
 
 def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("it is empty")
-    if "\x00" in value:
-        raise ValueError("it has a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("it has half a surrogate pair, which is no Unicode text")
+    if found := flaw(value):
+        raise ValueError(found)
     return value
 
 
@@ -127,7 +123,7 @@ def _add_routes(app: FastAPI) -> None:
     async def sql(body: Question, request: Request) -> SqlAnswer:
         service = _service(request)
         database = await service.database(body.database)
-        result = await _unless_gone(request, service.ask(body.question, database))
+        result = await _unless_gone(request, asyncio.create_task(service.ask(body.question, database)))
         answer = _answer(result)
         if body.execute and result.sql:
             try:

@@ -15,6 +15,7 @@ from sqlconf.self_report import SelfReport
 from sqlconf.signal import Signal
 from sqlconf.similarity import Similarity
 
+from .calibration import weights_digest
 from .engines import Engine
 from .engines.embedded import EmbeddedEngine
 from .errors import CheckpointError
@@ -27,21 +28,22 @@ log = logging.getLogger(__name__)
 def load_pipeline(settings: Settings) -> Pipeline:
     """The pipeline on the embedded engine. Raises CheckpointError if a file is missing or does not fit."""
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
-    signals = signals_of(engine)
+    mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
+    signals = signals_of(engine, mask)
     return Pipeline(
         engine,
         signals,
         load_fusion(settings, signals),
-        mask=ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY]),
+        mask=mask,
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
         abstain_below=settings.abstain_below,
     )
 
 
-def signals_of(engine: Engine) -> list[Signal]:
+def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal]:
     """The three families of arXiv 2506.17203, and what the token probabilities say."""
-    model, embedder = LanguageModel(engine), shared_embedder()
+    model, embedder = LanguageModel(engine, mask), shared_embedder()
     return [
         BackTranslation(model, embedder),
         Similarity(embedder),
@@ -53,13 +55,23 @@ def signals_of(engine: Engine) -> list[Signal]:
 
 
 def load_fusion(settings: Settings, signals: Sequence[Signal]) -> Fusion:
-    """The checkpoint's calibration; without one the confidence is a plain mean, and the log says so."""
+    """The checkpoint's calibration; without one the confidence is a plain mean, and the log says so.
+
+    Raises CheckpointError for one that was fitted on other signals or, as far as it says, other weights.
+    """
     file = settings.fusion_file
     names = [signal.name for signal in signals]
     if not file.exists():
         log.warning("%s is not there: confidences are not calibrated; run suresql calibrate", file)
         return Fusion.unfitted(names)
     try:
-        return Fusion.load(file, names)
+        fusion = Fusion.load(file, names)
     except ConfidenceError as error:
         raise CheckpointError(f"The calibration cannot be used: {error}", "Run suresql calibrate.") from error
+    if fusion.model is not None and fusion.model != weights_digest(settings.checkpoint):
+        raise CheckpointError(
+            f"The calibration {file} belongs to other weights than {settings.checkpoint} has;"
+            " run suresql calibrate.",
+            "For predictions to calibrate on, remove it and run suresql eval.",
+        )
+    return fusion

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from corpus.demo import build_demo_database
 from corpus.errors import CorpusError
 from corpus.schema import Schema, read_schema
 
-from .errors import BadDatabase, DatabaseUnavailable, StateError, UnknownDatabase
+from .errors import BadDatabase, DatabaseUnavailable, ServingError, StateError, UnknownDatabase
 from .execution import Result, check_file, execute
 
 DEMO = "demo"
@@ -62,7 +63,7 @@ class Database:
 
     def _refresh(self) -> None:
         check_file(self.path)
-        stat = self.path.stat()
+        stat = self._read(self.path.stat)
         stamp = (stat.st_mtime_ns, stat.st_size)
         if stamp != self._stamp:
             self._stamp, self._schema, self._contents = stamp, None, None
@@ -70,7 +71,7 @@ class Database:
     def _read(self, read: Any) -> Any:
         try:
             return read()
-        except (CorpusError, OSError) as error:
+        except (CorpusError, OSError, sqlite3.Error) as error:
             detail = str(error).replace(str(self.path), self.path.name)
             raise DatabaseUnavailable(f"The database {self.name!r} cannot be read: {detail}") from error
 
@@ -113,7 +114,7 @@ class Databases:
         """A registered name, or the address of a database that is not registered."""
         if name_or_url in self.names():
             return self.get(name_or_url)
-        if "://" not in name_or_url and not Path(name_or_url).exists():
+        if "://" not in name_or_url and not _exists(name_or_url):
             return self.get(name_or_url)
         path = sqlite_path(name_or_url)
         check_file(path)
@@ -196,7 +197,7 @@ def sqlite_path(url: str) -> Path:
     if "\x00" in url or not url.strip():
         raise BadDatabase("The database's address is empty or has a NUL character.", _SUPPORTED)
     if "://" not in url:
-        return Path(url).expanduser().absolute()
+        return _absolute(url)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -207,7 +208,21 @@ def sqlite_path(url: str) -> Path:
         )
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
         raise BadDatabase("The address names no file that others can open.", _SUPPORTED)
-    return Path(parsed.database).expanduser().absolute()
+    return _absolute(parsed.database)
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadDatabase(f"The folder that {path[:64]!r} begins with is not known.", _SUPPORTED) from error
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a path may be, or in a folder that this user may not look into
+        return False
 
 
 def describe(database: Database) -> dict[str, Any]:
@@ -245,7 +260,7 @@ def summaries(databases: Databases, names: Sequence[str] | None = None) -> list[
         line: dict[str, Any] = {"name": name, "dialect": Database.dialect, "tables": [], "error": None}
         try:
             line["tables"] = [table.name for table in databases.get(name).schema().tables]
-        except DatabaseUnavailable as error:
+        except ServingError as error:
             line["error"] = error.message
         lines.append(line)
     return lines

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from corpus.compare import is_ordered, same_answer
 from corpus.errors import CorpusError
@@ -15,11 +17,13 @@ from corpus.spider import Example, read_examples
 from sqlconf.metrics import auroc, report
 
 from .databases import Database
-from .errors import BadSql, EvaluationError, GuardError, ServingError
+from .errors import EvaluationError, ServingError
 from .execution import execute
 from .guard import check
 from .pipeline import AskResult, Pipeline
+from .question import check_question
 
+log = logging.getLogger(__name__)
 MAX_ROWS = 100_000  # of a gold answer; one that is longer is compared as far as it goes
 MAX_BYTES = 64 * 2**20
 Progress = Callable[[int, int], None]
@@ -27,13 +31,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Judged:
-    """One line of predictions: what was answered, and whether it gave what the known SQL gives."""
+    """One line of predictions: what was answered, and whether it gave what the known SQL gives.
 
-    id: str
+    `id` is as the file of questions has it; `correct` is None where no SQL is known.
+    """
+
+    id: object
     sql: str
     confidence: float
     signals: list[dict[str, Any]]
-    correct: bool
+    correct: bool | None
     db_id: str
     abstain: bool
     error: str | None
@@ -48,6 +55,7 @@ def evaluate(
     db_root: str | Path,
     predictions: str | Path,
     *,
+    resume: bool = False,
     progress: Progress | None = None,
     batch: int = 16,
     limit: int | None = None,
@@ -55,65 +63,81 @@ def evaluate(
 ) -> dict[str, Any]:
     """Answer each question of a JSON-lines file on `db_root/<db_id>.sqlite`; returns the metrics.
 
-    What `predictions` already holds is kept and not asked again, so a run that was cut short goes on.
-    Raises EvaluationError for files that cannot be used.
+    `predictions` is written afresh, or, with `resume`, what it holds is kept and not asked again. A question
+    that cannot be answered gets a line with the error. Raises EvaluationError for files that cannot be used.
     """
     try:
-        todo = read_examples(examples)[:limit]
+        known = read_examples(examples, answers_required=False)
     except CorpusError as error:
         raise EvaluationError(str(error)) from error
+    ids = {example.id for example in known}
+    if len(ids) != len(known):
+        raise EvaluationError("Two examples have the same id.", "Give each line an id of its own.")
+    todo = known[:limit]
     databases = _databases(todo, Path(db_root))
     out = Path(predictions)
-    done = _resume(out, todo)
-    rest = [example for example in todo if example.id not in done]
-    if progress:
-        progress(len(done), len(todo))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a", encoding="utf-8") as file:
+        done = _resume(out, ids) if resume else {}
+        rest = [example for example in todo if example.id not in done]
+        with out.open("a" if resume else "w", encoding="utf-8") as file:
             for start in range(0, len(rest), batch):
-                for judged in _judge(pipeline, rest[start : start + batch], databases, timeout_s):
-                    file.write(judged.line())
-                    done[judged.id] = judged
-                file.flush()
-                os.fsync(file.fileno())
                 if progress:
-                    progress(len(done), len(todo))
+                    progress(len(todo) - len(rest) + start, len(todo))
+                some = rest[start : start + batch]
+                for example, judged in zip(some, _judge(pipeline, some, databases, timeout_s), strict=True):
+                    file.write(judged.line())
+                    done[example.id] = judged
+                _sync(file)
+        if progress:
+            progress(len(todo), len(todo))
     except OSError as error:
         raise EvaluationError(
-            f"{out} cannot be written: {error.strerror}.", "Is there room, and may you?"
+            f"{out} cannot be written: {error.strerror}.",
+            "Name a file with --predictions that you may write, where there is room.",
         ) from error
     return metrics([done[example.id] for example in todo])
 
 
 def metrics(judged: Sequence[Judged]) -> dict[str, Any]:
-    """The fusion's report over all lines, and each signal's AUROC over those that it could measure."""
-    found = report([one.confidence for one in judged], [one.correct for one in judged])
-    names = list(dict.fromkeys(signal["name"] for one in judged for signal in one.signals))
+    """The fusion's report over all lines whose right SQL is known, and each signal's AUROC over those that it
+    could measure.
+    """
+    known = [one for one in judged if one.correct is not None]
+    found = report([one.confidence for one in known], [bool(one.correct) for one in known])
+    names = list(dict.fromkeys(signal["name"] for one in known for signal in one.signals))
     signals = {}
     for name in names:
         pairs = [
-            (signal["value"], one.correct)
-            for one in judged
+            (signal["value"], bool(one.correct))
+            for one in known
             for signal in one.signals
             if signal["name"] == name and signal["value"] is not None
         ]
         score = auroc([value for value, _ in pairs], [correct for _, correct in pairs])
         signals[name] = {"auroc": score.value, "measured": len(pairs), "reason": score.reason}
-    answered = [one for one in judged if not one.abstain]
+    answered = [one for one in known if not one.abstain]
+    right = sum(bool(one.correct) for one in answered)
     return {
         **found,
         "signals": signals,
         "answered": len(answered),
-        "accuracy_answered": sum(one.correct for one in answered) / len(answered) if answered else None,
-        "without_sql": sum(not one.sql for one in judged),
+        "accuracy_answered": right / len(answered) if answered else None,
+        "without_sql": sum(not one.sql for one in known),
+        "without_known_sql": len(judged) - len(known),
     }
 
 
 def read_predictions(path: str | Path) -> list[Judged]:
-    """The lines of a predictions file. Raises EvaluationError with the number of the first broken one."""
+    """The lines of a predictions file whose right SQL was known. Raises EvaluationError with the number of
+    the first broken one.
+    """
+    return [one for one in _lines(path) if one.correct is not None]
+
+
+def _lines(path: str | Path) -> list[Judged]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}.", "Make it with suresql eval.") from error
     return [
@@ -130,23 +154,30 @@ def _judged(line: str, where: str) -> Judged:
         ) from error
 
 
-def _resume(path: Path, todo: Sequence[Example]) -> dict[str, Judged]:
+def _resume(path: Path, ids: Set[str]) -> dict[str, Judged]:
     """What was judged before; a last line that was cut short is cut off."""
-    ids = {example.id for example in todo}
-    if len(ids) != len(todo):
-        raise EvaluationError("Two examples have the same id.", "Give each line an id of its own.")
-    if not path.exists():
+    if not path.is_file():
         return {}
     raw = path.read_bytes()
     whole = raw[: raw.rfind(b"\n") + 1]
     if whole != raw:
         path.write_bytes(whole)
-    done = {one.id: one for one in read_predictions(path)}
+    done = {str(one.id): one for one in _lines(path)}
     if not done.keys() <= ids:
         raise EvaluationError(
-            f"{path} holds predictions for other questions.", "Remove it, or name another file."
+            f"{path} holds predictions for other questions.", "Run without --resume, or name another file."
         )
     return done
+
+
+def _sync(file: TextIO) -> None:
+    """What was written is on the disk, where there is one: a pipe or /dev/null has none."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _databases(examples: Iterable[Example], root: Path) -> dict[str, Database]:
@@ -166,32 +197,42 @@ def _judge(
     pipeline: Pipeline, examples: Sequence[Example], databases: dict[str, Database], timeout_s: float
 ) -> list[Judged]:
     answers = _ask([(example.question, databases[example.db_id]) for example in examples], pipeline)
-    judged = []
-    for example, answer in zip(examples, answers, strict=True):
-        if isinstance(answer, ServingError):
-            judged.append(Judged(example.id, "", 0.0, [], False, example.db_id, True, answer.message))
-            continue
-        correct, error = _right(example, answer.sql, databases[example.db_id].path, timeout_s)
-        signals = [
-            {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note} for s in answer.signals
-        ]
-        judged.append(
-            Judged(
-                example.id, answer.sql, answer.confidence, signals, correct, example.db_id, answer.abstain,
-                answer.error or error,
-            )
-        )  # fmt: skip
-    return judged
+    return [
+        _judge_one(example, answer, databases[example.db_id].path, timeout_s)
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def _judge_one(example: Example, answer: AskResult | ServingError, path: Path, timeout_s: float) -> Judged:
+    known = example.sql is not None
+    raw_id = getattr(example, "raw_id", None)
+    name = example.id if raw_id is None else raw_id
+    if isinstance(answer, ServingError):
+        correct = False if known else None
+        return Judged(name, "", 0.0, [], correct, example.db_id, True, answer.message)
+    right, error = _right(example, answer.sql, path, timeout_s)
+    signals = [
+        {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note} for s in answer.signals
+    ]
+    return Judged(
+        name, answer.sql, answer.confidence, signals, right if known else None, example.db_id, answer.abstain,
+        answer.error or error,
+    )  # fmt: skip
 
 
 def _ask(questions: Sequence[tuple[str, Database]], pipeline: Pipeline) -> list[AskResult | ServingError]:
     """The batch, or, where one of it cannot be answered, each by itself."""
     try:
+        for text, _ in questions:
+            check_question(text)
         return list(pipeline.ask(questions))
-    except ServingError as error:
-        if len(questions) == 1:
+    except Exception as error:  # whatever one question meets, the others are still asked
+        if len(questions) > 1:
+            return [found for question in questions for found in _ask([question], pipeline)]
+        if isinstance(error, ServingError):
             return [error]
-        return [found for question in questions for found in _ask([question], pipeline)]
+        log.exception("a question could not be answered")
+        return [EvaluationError(f"The question could not be answered: {type(error).__name__}: {error}")]
 
 
 def _right(example: Example, sql: str, path: Path, timeout_s: float) -> tuple[bool, str | None]:
@@ -202,11 +243,12 @@ def _right(example: Example, sql: str, path: Path, timeout_s: float) -> tuple[bo
         return False, None
     try:
         gold = execute(path, gold_sql, **limits)
-    except BadSql as error:
-        return False, f"the known SQL does not run: {error.message}"
+        ordered = is_ordered(gold_sql)
+    except (ServingError, RecursionError) as error:
+        return False, f"the known SQL does not run: {error}"
     try:
         check(sql)
         predicted = execute(path, sql, **limits)
-    except (BadSql, GuardError) as error:
+    except ServingError as error:
         return False, error.message
-    return same_answer(gold.rows, predicted.rows, ordered=is_ordered(gold_sql)), None
+    return same_answer(gold.rows, predicted.rows, ordered=ordered), None

@@ -81,26 +81,25 @@ def compiles(path: str | Path, sql: str) -> None:
 
 def check_file(path: Path) -> None:
     """Raise DatabaseUnavailable, saying what is there instead, unless `path` is a file that SQLite wrote."""
+    name = path.name if len(path.name) <= 64 else path.name[:64] + "…"
     try:
         if path.is_dir():
             raise DatabaseUnavailable(
-                f"{path.name!r} is a folder, not a database file.", "Name the .sqlite file in it."
+                f"{name!r} is a folder, not a database file.", "Name the .sqlite file in it."
             )
         if not path.is_file():
             raise DatabaseUnavailable(
-                f"There is no database file {path.name!r}.", "Was it moved? Register it again."
+                f"There is no database file {name!r}.", "Was it moved? Register it again."
             )
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name cannot be opened"
-        raise DatabaseUnavailable(f"The database file {path.name!r} cannot be read: {reason}.") from error
+        raise DatabaseUnavailable(f"The database file {name!r} cannot be read: {reason}.") from error
     if not head:
-        raise DatabaseUnavailable(f"The database file {path.name!r} is empty.", "Was its creation cut short?")
+        raise DatabaseUnavailable(f"The database file {name!r} is empty.", "Was its creation cut short?")
     if head != _MAGIC:
-        raise DatabaseUnavailable(
-            f"The file {path.name!r} is not a SQLite database.", "Name a SQLite 3 file."
-        )
+        raise DatabaseUnavailable(f"The file {name!r} is not a SQLite database.", "Name a SQLite 3 file.")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

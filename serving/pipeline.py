@@ -67,8 +67,9 @@ class _Choice:
 class LanguageModel:
     """sqlconf's Model over an engine: the two things that signals ask of a language model."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, mask: ReferenceMask | None = None) -> None:
         self._engine = engine
+        self._words = None if mask is None else mask.text()
 
     def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
         """Each answer's SQL in words, as the model puts it."""
@@ -80,7 +81,9 @@ class LanguageModel:
 
     def _tell(self, contexts: Sequence[Context]) -> list[str]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
-        return [found[0].text.strip() for found in self._engine.generate(prompts, max_tokens=MAX_WORDS)]
+        allowed = None if self._words is None else [self._words] * len(prompts)
+        found = self._engine.generate(prompts, max_tokens=MAX_WORDS, allowed=allowed)
+        return [one[0].text.strip() for one in found]
 
     def _verify(self, contexts: Sequence[Context]) -> list[float]:
         prompts = [verify_prompt(context.written, context.prompt) for context in contexts]
@@ -108,6 +111,10 @@ class ReferenceMask:
         self._special = dict(special_tokens)
         never = {i for text, i in special_tokens.items() if text not in always}
         self._free = [i for i in range(size) if i not in never]
+
+    def text(self) -> list[int]:
+        """What words are made of: no reference."""
+        return self._free
 
     def allowed(self, binding: Binding) -> list[int]:
         return self._free + [self._special[text] for text in binding.references()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -18,6 +19,8 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 PipelineFactory = Callable[[Settings], Pipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
+LOAD_WAIT_S = 60.0  # how long a question waits for the model to be loaded
+_LOOK_S = 0.2  # between two looks at whether the server is stopping meanwhile
 
 
 class Service:
@@ -33,6 +36,7 @@ class Service:
         self._loading: asyncio.Task[None] | None = None
         self._executions = asyncio.Semaphore(MAX_EXECUTIONS)
         self._waiting_executions = 0
+        self._waiting_load = 0
 
     @property
     def ready(self) -> bool:
@@ -41,7 +45,7 @@ class Service:
     @property
     def waiting(self) -> int:
         """Questions that wait or are being answered."""
-        return self._batcher.inside if self._batcher else 0
+        return self._waiting_load + (self._batcher.inside if self._batcher else 0)
 
     def start(self) -> None:
         self._loading = asyncio.create_task(self._load())
@@ -63,15 +67,20 @@ class Service:
     async def database(self, name: str) -> Database:
         return await asyncio.to_thread(self.databases.get, name)
 
-    def ask(self, question: str, database: Database) -> asyncio.Future[AskResult]:
-        """A future of the answer; cancelled in time, the engine never sees it. Raises Overloaded."""
+    async def ask(self, question: str, database: Database) -> AskResult:
+        """The answer, once the model is loaded; cancelled in time, the engine never sees it.
+
+        Raises Overloaded.
+        """
+        if self._batcher is None:
+            await self._wait_for_load()
         if self.failure is not None:
             raise Overloaded(f"The model is not loaded: {self.failure.message}", self.failure.hint, 60)
-        if self._batcher is None or self.draining:
-            raise Overloaded(
-                "The server is stopping." if self.draining else "The model is still loading.", "", 2
-            )
-        return self._batcher.submit((question, database))
+        if self.draining:
+            raise Overloaded("The server is stopping.", "", 2)
+        if self._batcher is None:
+            raise Overloaded("The model is still loading.", "Try again shortly; /readyz says when.", 5)
+        return await self._batcher.submit((question, database))
 
     async def execute(self, sql: str, database: Database) -> Result:
         """Guard `sql` and run it, reading only and within the limits. Raises GuardError, BadSql and kin."""
@@ -85,6 +94,25 @@ class Service:
                 return await asyncio.to_thread(self._execute, sql, database)
         finally:
             self._waiting_executions -= 1
+
+    async def _wait_for_load(self) -> None:
+        """Until the model is loaded, or cannot be, or the server stops, or LOAD_WAIT_S are over."""
+        if self._waiting_load >= self.settings.queue:
+            raise Overloaded(
+                f"The model is still loading, and {self._waiting_load} questions wait, which is all that may.",
+                "Try again shortly; /readyz says when.",
+                5,
+            )
+        self._waiting_load += 1
+        try:
+            deadline = time.monotonic() + LOAD_WAIT_S
+            while self._loading is not None and not self._loading.done() and not self.draining:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                await asyncio.wait((self._loading,), timeout=min(left, _LOOK_S))
+        finally:
+            self._waiting_load -= 1
 
     def _execute(self, sql: str, database: Database) -> Result:
         check(sql)

@@ -29,6 +29,7 @@ class CalibrationFile(BaseModel):
     n: int
     date: str
     metrics: dict[str, Any]
+    model: str | None = None
 
     @model_validator(mode="after")
     def _weights_fit_signals(self) -> Self:
@@ -59,8 +60,12 @@ def write_calibration(
     n: int,
     date: str,
     metrics: Mapping[str, Any],
+    model: str | None = None,
 ) -> None:
+    """`model` names the weights whose answers the fit is of, where the caller knows."""
     body = {"signals": signals, "weights": weights, "n": n, "date": date, "metrics": metrics}
+    if model is not None:
+        body["model"] = model
     body = json.loads(json.dumps(body, allow_nan=False))
     text = json.dumps({"format": FORMAT, "digest": _digest(body), **body}, indent=2) + "\n"
     beside: Path | None = None

@@ -69,6 +69,8 @@ class Fusion:
     date: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     """`metrics.report` of the held-out folds, and the Brier score of both calibrations."""
+    model: str | None = None
+    """Of the weights whose answers it was fitted on, a name that the caller gave, such as a digest."""
 
     @property
     def fitted(self) -> bool:
@@ -132,7 +134,7 @@ class Fusion:
         """Write as JSON, whole or not at all: on any error the file that was there stays."""
         if self.weights is None:
             raise ConfidenceError("an unfitted confidence has nothing to save; call Fusion.fit first")
-        write_calibration(path, self.signals, vars(self.weights), self.n, self.date, self.metrics)
+        write_calibration(path, self.signals, vars(self.weights), self.n, self.date, self.metrics, self.model)
 
     @classmethod
     def load(cls, path: Path, signals: Collection[str] | None = None) -> "Fusion":
@@ -150,7 +152,7 @@ class Fusion:
             name: tuple(part) if isinstance(part, list) else part for name, part in found.weights.items()
         }
         weights["isotonic"] = tuple((before, after) for before, after in weights["isotonic"])
-        return cls(tuple(found.signals), Weights(**weights), found.n, found.date, found.metrics)
+        return cls(tuple(found.signals), Weights(**weights), found.n, found.date, found.metrics, found.model)
 
 
 def _checked(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from corpus.errors import CorpusError
+from corpus.spider import read_examples
 
 from ..assembly import load_pipeline
 from ..errors import EvaluationError
@@ -22,11 +26,20 @@ def run(settings: Settings) -> dict[str, Any]:
             "Spider's questions are not in this package.", "Set SURESQL_DATA to the folder of the data sets."
         )
     root = settings.data / "spider"
-    lines = (root / "dev.jsonl").read_text(encoding="utf-8").splitlines()
-    chosen = random.Random(SEED).sample(lines, min(QUESTIONS, len(lines)))
+    try:
+        examples = read_examples(root / "dev.jsonl")
+    except CorpusError as error:
+        raise EvaluationError(str(error), "Set SURESQL_DATA to the folder that holds spider/.") from error
+    if not (root / "databases").is_dir():
+        raise EvaluationError(
+            f"There is no folder {root / 'databases'}.", "Set SURESQL_DATA to the folder that holds spider/."
+        )
+    chosen = random.Random(SEED).sample(examples, min(QUESTIONS, len(examples)))
+    fields = ("id", "question", "sql", "db_id")
+    lines = [json.dumps({field: getattr(one, field) for field in fields}) for one in chosen]
     with tempfile.TemporaryDirectory() as name:
         questions = Path(name) / "questions.jsonl"
-        questions.write_text("\n".join(chosen), encoding="utf-8")
+        questions.write_text("\n".join(lines), encoding="utf-8")
         return evaluate(
             load_pipeline(settings), questions, root / "databases", Path(name) / "predictions.jsonl"
         )

@@ -30,16 +30,13 @@ def ask(
 
       suresql ask "how many albums are there?" --db chinook.sqlite --json
     """
-    from ..app import MAX_QUESTION_CHARS
     from ..databases import Databases
-    from ..errors import InvalidRequest, ServingError
+    from ..errors import ServingError
     from ..guard import check
+    from ..question import check_question
     from ..settings import load_settings
 
-    if not question.strip() or len(question) > MAX_QUESTION_CHARS:
-        raise InvalidRequest(
-            f"The question has {len(question):,} characters; it may have 1 to {MAX_QUESTION_CHARS:,}."
-        )
+    check_question(question)
     settings = load_settings(checkpoint=checkpoint)
     database = Databases(settings.home).resolve(db)
     database.schema()

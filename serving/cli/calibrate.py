@@ -23,6 +23,8 @@ def calibrate(
 ) -> None:
     """Fit what turns signals into a probability, on questions that training did not see.
 
+    The calibration belongs to the weights of the checkpoint that made the predictions.
+
     [bold]Examples[/bold]
 
       suresql calibrate predictions.jsonl
@@ -35,7 +37,7 @@ def calibrate(
 
     settings = load_settings(checkpoint=checkpoint)
     file = out or settings.fusion_file
-    found = fit(predictions, file)
+    found = fit(predictions, file, settings.checkpoint)
     if as_json:
         print_json({"fusion": str(file), **found})
     else:

@@ -12,12 +12,16 @@ from .output import console, errors, number, print_json, table_of
 
 def evaluate(
     file: Annotated[
-        Path, typer.Argument(help="JSON lines of {id, question, sql, db_id}.", show_default=False)
+        Path,
+        typer.Argument(help="JSON lines of {id, question, sql, db_id}; sql may be null.", show_default=False),
     ],
     db_root: Annotated[Path, typer.Option(help="Folder with <db_id>.sqlite.", show_default=False)],
     predictions: Annotated[
-        Path, typer.Option(help="Where to write a line for each; goes on from what it holds.")
+        Path, typer.Option(help="Where to write a line for each; what it holds is overwritten.")
     ] = Path("predictions.jsonl"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what the file of predictions holds.")
+    ] = False,
     checkpoint: Annotated[str | None, typer.Option(help="Folder of the model.", show_default=False)] = None,
     limit: Annotated[
         int | None, typer.Option(help="Only the first so many.", min=1, show_default=False)
@@ -29,6 +33,8 @@ def evaluate(
     [bold]Examples[/bold]
 
       suresql eval dev.jsonl --db-root databases --predictions out.jsonl
+
+      suresql eval dev.jsonl --db-root databases --predictions out.jsonl --resume
 
       suresql eval dev.jsonl --db-root databases --limit 100 --json
     """
@@ -52,7 +58,14 @@ def evaluate(
             progress.update(task, description="Asking", completed=done, total=total)
 
         found = evaluation.evaluate(
-            pipeline, file, db_root, predictions, progress=show, limit=limit, timeout_s=settings.sql_timeout_s
+            pipeline,
+            file,
+            db_root,
+            predictions,
+            resume=resume,
+            progress=show,
+            limit=limit,
+            timeout_s=settings.sql_timeout_s,
         )
     if as_json:
         print_json(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -39,6 +40,21 @@ app.command()(bench)
 app.add_typer(db, name="db")
 
 
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Python hands over bytes that are not UTF-8 as halves of surrogate pairs, which nothing could print."""
+    from ..errors import InvalidRequest
+
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = argument.encode("utf-8", "backslashreplace").decode()[:64]
+            raise InvalidRequest(
+                f"The argument {shown} is not UTF-8 text.",
+                "Look at the terminal's encoding, or rename the file.",
+            ) from None
+
+
 def main() -> None:
     """Run the command; a ServingError becomes one message with a hint, and exit status 1."""
     from ..errors import ServingError
@@ -46,6 +62,7 @@ def main() -> None:
     # Before torch is imported: threads that spin while they wait make it ten times slower on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        _check_arguments(sys.argv[1:])
         app()
     except ServingError as error:
         fail(error.message, error.hint)

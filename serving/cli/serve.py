@@ -6,6 +6,7 @@ import asyncio
 import errno
 import signal
 import socket
+import time
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +39,16 @@ def serve(
 
       suresql serve --host 0.0.0.0 --port 9000
     """
+    try:
+        _serve(host, port, checkpoint)
+    except KeyboardInterrupt:  # the way that it is meant to be stopped
+        return
+
+
+def _serve(host: str | None, port: int | None, checkpoint: str | None) -> None:
     from ..settings import load_settings
 
+    started = time.monotonic()
     settings = load_settings(host=host, port=port, checkpoint=checkpoint)
     listening = _listen(settings.host, settings.port)
     bound = listening.getsockname()[1]
@@ -59,7 +68,7 @@ def serve(
     from ..assembly import load_pipeline
 
     app = create_app(settings, load_pipeline)
-    _run(app, listening)
+    _run(app, listening, started)
     failure = app.state.service.failure
     if failure is not None:
         fail(failure.message, failure.hint)
@@ -86,11 +95,15 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _run(app: FastAPI, listening: socket.socket) -> None:
+def _run(app: FastAPI, listening: socket.socket, started: float) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Stops if the model cannot be loaded; after SIGTERM, only once /readyz has said so a while."""
+        """Says when the model is loaded, and stops if it cannot be; after SIGTERM, only once /readyz has said
+        so a while.
+        """
+
+        announced = False
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             service = app.state.service
@@ -98,9 +111,13 @@ def _run(app: FastAPI, listening: socket.socket) -> None:
                 service.draining = True
                 asyncio.get_running_loop().call_later(DRAIN_S, super().handle_exit, sig, frame)
             else:
+                service.draining = True
                 super().handle_exit(sig, frame)
 
         async def on_tick(self, counter: int) -> bool:
+            if app.state.service.ready and not self.announced:
+                self.announced = True
+                console.print(f"Ready in {time.monotonic() - started:.1f} s.", highlight=False)
             return app.state.service.failure is not None or await super().on_tick(counter)
 
     config: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 30}

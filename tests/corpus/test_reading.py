@@ -99,7 +99,9 @@ def test_training_does_not_begin_on_a_broken_file(tmp_path: Path) -> None:
         next(training_texts({"root": str(tmp_path), "spider": 1}, 0))
 
 
-@pytest.mark.parametrize("data", [{}, {"spidr": 1}, {"spider": 1}, {"demo": "many"}, {"demo": 5, "root": 3}])
+@pytest.mark.parametrize(
+    "data", [{}, {"spidr": 1}, {"spider": 1}, {"demo": 2.5}, {"demo": "many"}, {"demo": 5, "root": 3}]
+)
 def test_training_data_that_names_nothing_is_refused(data: dict[str, int]) -> None:
     with pytest.raises(CorpusError):
         next(training_texts(data, 0))

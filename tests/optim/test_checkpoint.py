@@ -65,6 +65,13 @@ def test_no_checkpoint_is_no_error(checkpoints):
     assert checkpoints.paths() == []
 
 
+def test_the_last_step_is_that_of_the_newest_checkpoint(checkpoints, parts):
+    assert checkpoints.last_step() is None
+    for step in (7, 12):
+        checkpoints.save(step, {}, parts)
+    assert checkpoints.last_step() == 12
+
+
 @pytest.mark.parametrize("device_full", [True, False], ids=["no space on device", "file size limit"])
 def test_a_full_disk_is_said_and_the_last_good_checkpoint_stands(checkpoints, parts, device_full):
     checkpoints.save(1, CONFIG, parts)

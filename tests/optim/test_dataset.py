@@ -1,14 +1,19 @@
 """Tokenised data: what bears loss, in which order batches come, what they waste."""
 
+import io
+import signal
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from optim import Batcher, DataError, DatasetBuilder, TokenDataset
+from optim.prepare import sample_texts, tokenise
 
 
 def make(lengths, weights=None, vocabulary=1000):
@@ -30,13 +35,60 @@ def dataset():
     return make(np.random.default_rng(0).integers(20, 120, 3000))
 
 
-def test_only_the_target_bears_loss_and_padding_is_zero():
+def test_of_itself_only_the_target_bears_loss_and_padding_is_zero():
     builder = DatasetBuilder(100, max_length=8)
     builder.add([1, 11, 12], [21, 22, 2], "a")
     builder.add([1], [31, 2], "a")
     tokens_BT, targets_BT = builder.build().collate([0, 1])
     assert tokens_BT.tolist() == [[1, 11, 12, 21, 22], [1, 31, 0, 0, 0]]
     assert targets_BT.tolist() == [[-100, -100, 21, 22, 2], [31, 2, -100, -100, -100]]
+
+
+def test_of_a_prompt_what_is_named_bears_loss_and_the_examples_beside_it_are_as_they_were():
+    builder = DatasetBuilder(100, max_length=8)
+    builder.add([1, 11, 12], [21, 2], "a", learned=[False, False, True])
+    builder.add([1, 11, 12], [21, 2], "a")
+    _, targets_BT = builder.build().collate([0, 1])
+    assert targets_BT.tolist() == [[-100, 12, 21, 2], [-100, -100, 21, 2]]
+
+
+class Letters:
+    """A token a character."""
+
+    def encode_batch(self, texts):
+        return [[ord(character) for character in text] for text in texts]
+
+
+@dataclass
+class Plain:
+    prompt: str
+    target: str
+    task: str = "plain"
+
+
+@dataclass
+class Linked(Plain):
+    linked: str = ""
+    weight: float = 1.0
+
+
+def test_of_linked_text_only_the_references_bear_loss():
+    console = Console(file=io.StringIO())
+    pairs = [Linked("s1:", "q1$", "ask", "how 1 and 2?", 2.0), Plain("1 is", "no")]
+    options = {"vocabulary": 128, "max_length": 99, "eos": ord("$"), "console": console}
+    dataset = tokenise(pairs, Letters(), **options, learned_in_linked=frozenset(map(ord, "12"))).build()
+    _, targets_BT = dataset.collate([0, 1])
+    shown = ["".join("." if t == -100 else chr(t) for t in row) for row in targets_BT.tolist()]
+    assert shown[0] == "......1.....2.q1$"  # the prompt's first token is no target, its 1 bears no loss
+    assert shown[1].rstrip(".") == "...no$"
+    assert dataset.weight.tolist() == [2.0, 1.0]
+    without = tokenise(pairs, Letters(), **options).build()
+    assert without.learned.sum() == dataset.learned.sum() - 2
+
+
+def test_the_tokenizer_learns_from_linked_text_too():
+    pairs = [Linked("s:", "q", "ask", " how?"), Plain("a", "b")]
+    assert sorted(sample_texts(pairs, 2, seed=0)) == ["a", "b", "q", "s: how?"]
 
 
 def test_without_a_prompt_all_but_the_first_token_are_targets():
@@ -84,6 +136,18 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="No space left"):
         make([5]).write(tmp_path / "data", with_files=fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_is_interrupted_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make([5]).write(tmp_path / "data", with_files=lambda folder: signal.raise_signal(signal.SIGINT))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "run").write_text("a file, not a folder")
+    with pytest.raises(DataError, match=r"not be written to .*run/data: .*choose another output\.run"):
+        make([5]).write(tmp_path / "run" / "data")
 
 
 def test_padding_wastes_less_than_a_twentieth(dataset):

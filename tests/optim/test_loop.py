@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import resource
 from itertools import islice
 
 import pytest
@@ -173,6 +174,34 @@ def test_every_step_is_a_line_of_json_and_every_nth_one_for_people(tmp_path):
         "8/10",
         "10/10",
     ]
+
+
+@pytest.mark.parametrize("device_full", [True, False], ids=["no space on device", "file size limit"])
+def test_a_log_on_a_full_disk_is_given_up_with_one_warning_and_training_goes_on(tmp_path, device_full):
+    path = tmp_path / "log.jsonl"
+    if device_full:  # writes to /dev/full fail with ENOSPC
+        path.symlink_to("/dev/full")
+    console = Console(file=io.StringIO())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if device_full else 1000, before[1]))
+    try:
+        _, outcome = run(10, journal=Journal(10, path=path, console=console))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert outcome.step == 10
+    assert console.file.getvalue().count("log.jsonl cannot be written") == 1
+    if not device_full:  # lines are of about 200 bytes, and none is torn
+        steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
+        assert steps == list(range(1, len(steps) + 1))
+        assert 3 <= len(steps) <= 5
+
+
+def test_a_log_that_cannot_be_opened_is_said_and_training_goes_on(tmp_path):
+    (tmp_path / "file").write_text("")
+    console = Console(file=io.StringIO())
+    _, outcome = run(2, journal=Journal(2, path=tmp_path / "file" / "log.jsonl", console=console))
+    assert outcome.step == 2
+    assert console.file.getvalue().count("log.jsonl cannot be written") == 1
 
 
 def test_on_a_terminal_there_is_a_bar():

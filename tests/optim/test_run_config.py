@@ -71,6 +71,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "broken.toml").write_text("[train")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
         read_config(tmp_path / "broken.toml")
+    (tmp_path / "latin.toml").write_bytes('[output]\nrun = "Läufe"'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.toml is not TOML, which is UTF-8: .*position 17"):
+        read_config(tmp_path / "latin.toml")
     (tmp_path / "empty.toml").write_text("")
     with pytest.raises(ConfigError, match=r"train: Field required"):
         read_config(tmp_path / "empty.toml")

@@ -110,6 +110,96 @@ def test_what_cannot_be_trained_is_said_before_training(config, setting, message
     assert message in capfd.readouterr().err
 
 
+def test_data_made_from_other_questions_or_code_is_made_anew_and_a_resumed_run_says_so(
+    config, tmp_path, capfd, monkeypatch
+):
+    assert optim.train.main(config, settings=["train.steps=4"]) == 0
+    made = list((tmp_path / "run").glob("data-*"))
+    assert len(made) == 1
+    resumed = {"resume": True, "settings": ["train.steps=4"]}
+    assert optim.train.main(config, **resumed) == 0
+    assert list((tmp_path / "run").glob("data-*")) == made
+    assert "warning" not in capfd.readouterr().out
+    monkeypatch.setattr("corpus.mixture.fingerprint", lambda data: "other code")
+    assert optim.train.main(config, **resumed) == 0
+    assert len(list((tmp_path / "run").glob("data-*"))) == 2
+    assert "warning: " in capfd.readouterr().out
+
+
+def test_a_run_that_starts_from_a_checkpoint_has_its_tokenizer_and_weights(config, tmp_path, capfd):
+    assert optim.train.main(config) == 0
+    first = tmp_path / "export"
+    nothing_learned = ["train.steps=1", "train.lr=1e-30", "train.router_bias_rate=0", "train.eval_examples=0"]
+    other_text = ["data.demo=60", "train.seed=9"]
+    outputs = [f"output.run={tmp_path}/second", f"output.export={tmp_path}/second/export"]
+    second = [f"model.start={first}", *nothing_learned, *other_text, *outputs]
+    assert optim.train.main(config, settings=second) == 0
+    for name, value in weights(tmp_path / "second" / "export").items():
+        assert torch.equal(value, weights(first)[name]), name
+    tokenizer = (first / "tokenizer.json").read_bytes()
+    assert (tmp_path / "second" / "export" / "tokenizer.json").read_bytes() == tokenizer
+    (data,) = (tmp_path / "second").glob("data-*")
+    assert (data / "tokenizer.json").read_bytes() == tokenizer
+    losses = [
+        json.loads((tmp_path / run / "log.jsonl").read_text().splitlines()[0])["loss"]
+        for run in ("run", "second")
+    ]
+    assert losses[1] < losses[0] - 0.1  # it begins where the first run ended
+
+    (first / "tokenizer.json").write_bytes(tokenizer + b"\n")
+    assert optim.train.main(config, resume=False, settings=second) == 0
+    assert len(list((tmp_path / "second").glob("data-*"))) == 2
+
+    capfd.readouterr()
+    assert optim.train.main(config, resume=False, settings=[*second, "model.hidden_size=32"]) == 1
+    error = capfd.readouterr().err
+    assert "another shape than [model] says" in error
+    assert "hidden_size: there 64, in [model] 32" in error
+    (first / "tokenizer.json").unlink()
+    assert optim.train.main(config, resume=False, settings=second) == 1
+    assert "has no tokenizer that can be read" in capfd.readouterr().err
+
+
+def test_a_start_that_is_not_there_is_said_before_data_are_made(config, tmp_path, capfd):
+    assert optim.train.main(config, settings=[f"model.start={tmp_path}/nowhere"]) == 1
+    assert "cannot read" in (error := capfd.readouterr().err)
+    assert "nowhere/config.json" in error
+    assert not (tmp_path / "run").exists()
+
+
+def interrupt(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_stopped_while_data_are_made_a_run_leaves_nothing_and_starts_again(
+    config, tmp_path, capfd, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(optim.train, "show_counts", interrupt)
+        assert optim.train.main(config) == 130
+    error = capfd.readouterr().err
+    assert (
+        f"before the first checkpoint; start again with\n  python -m optim.train --config {config}\n" in error
+    )
+    assert not (tmp_path / "run").exists()
+    assert optim.train.main(config) == 0
+
+
+def test_stopped_in_the_last_export_a_run_says_how_to_export_and_does(config, tmp_path, capfd, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(hf, "_write_weights", interrupt)
+        assert optim.train.main(config) == 130
+    error = capfd.readouterr().err
+    assert "training is done, and the checkpoint of step 6 stands; to export it:" in error
+    assert f"--config {config} --resume" in error
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "run.toml"}
+    assert optim.train.main(config, resume=True) == 0
+    interrupted = weights(tmp_path / "export")
+    assert optim.train.main(config, resume=False) == 0
+    for name, value in weights(tmp_path / "export").items():
+        assert torch.equal(value, interrupted[name]), name
+
+
 @pytest.mark.slow
 def test_under_torchrun_two_ranks_train_the_same_model_as_one(config, tmp_path):
     assert optim.train.main(config) == 0

@@ -1,7 +1,10 @@
 """The HTTP contract: what is answered, and that all that is wrong gets a fitting status in one shape."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from serving import service
 from serving.app import create_app
 from serving.assembly import load_pipeline
 from serving.databases import Databases
 from serving.errors import CheckpointError
+from serving.pipeline import AskResult
 from serving.settings import Settings
 
 
@@ -219,6 +224,58 @@ def test_a_service_whose_model_cannot_be_loaded_is_never_ready_and_says_why(sett
         assert int(asked.headers["retry-after"]) > 0
         assert client.get("/healthz").status_code == 200
         assert client.post("/v1/execute", json={"sql": "SELECT 1"}).json()["rows"] == [[1]]
+
+
+class Slow:
+    """A model that takes its time to load, and then answers all the same."""
+
+    def __init__(self) -> None:
+        self.loaded = threading.Event()
+
+    def load(self, _settings: Settings) -> Any:
+        assert self.loaded.wait(30)
+        return self
+
+    def ask(self, questions: list[Any]) -> list[AskResult]:
+        return [AskResult("SELECT 1", 0.9, False, [], "m", 1, 1, 1.0)] * len(questions)
+
+
+def test_a_question_waits_while_the_model_is_loading(settings: Settings) -> None:
+    slow = Slow()
+    app = create_app(settings, slow.load)
+    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.post, "/v1/sql", json=GOOD)
+        while app.state.service.waiting == 0:
+            time.sleep(0.01)
+        assert is_error(client.get("/readyz"), 503)
+        assert not asked.done()
+        slow.loaded.set()
+        assert asked.result(30).status_code == 200
+        assert client.get("/readyz").status_code == 200
+        assert app.state.service.waiting == 0
+
+
+def test_a_question_does_not_wait_for_ever(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOAD_WAIT_S", 0.05)
+    slow = Slow()
+    with TestClient(create_app(settings, slow.load), raise_server_exceptions=False) as client:
+        asked = client.post("/v1/sql", json=GOOD)
+        slow.loaded.set()
+    assert is_error(asked, 503)
+    assert int(asked.headers["retry-after"]) > 0
+
+
+def test_no_more_wait_for_the_model_than_the_queue_holds_and_none_once_it_stops(settings: Settings) -> None:
+    slow = Slow()
+    app = create_app(settings.model_copy(update={"queue": 1}), slow.load)
+    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor() as pool:
+        first = pool.submit(client.post, "/v1/sql", json=GOOD)
+        while app.state.service.waiting == 0:
+            time.sleep(0.01)
+        assert is_error(client.post("/v1/sql", json=GOOD), 503)
+        app.state.service.draining = True
+        assert is_error(first.result(30), 503)
+        slow.loaded.set()
 
 
 def test_a_failing_engine_gives_a_500_that_tells_nothing_of_the_inside(settings: Settings) -> None:

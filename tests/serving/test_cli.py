@@ -1,6 +1,8 @@
 """The command: each subcommand on real files, JSON that is JSON, and errors that are one message."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,7 +77,12 @@ def test_a_question_is_answered_as_json_and_for_people(suresql, shop: Path, tmp_
     [
         (["ask", "x", "--db", "nope"], "nope"),
         (["ask", "x", "--db", "postgresql://h/d"], "postgresql"),
-        (["ask", ""], "0 characters"),
+        (["ask", ""], "empty"),
+        (["ask", os.fsdecode(b"\xff")], "not UTF-8"),
+        (["ask", "x", "--db", os.fsdecode(b"\xff.sqlite")], "not UTF-8"),
+        (["db", "add", "x", os.fsdecode(b"\xff")], "not UTF-8"),
+        (["ask", "x", "--db", "x" * 5_000], "xxx"),
+        (["db", "add", "x", "x" * 5_000], "too long"),
         (["ask", "x" * 5_000], "5,000 characters"),
         (["ask", "x", "--checkpoint", "/nowhere"], "/nowhere"),
         (["db", "add", "a b", "x"], "a b"),
@@ -139,7 +146,28 @@ def test_an_evaluation_writes_predictions_and_metrics(suresql, shop: Path, tmp_p
     assert status == 0
     assert json.loads(printed)["n"] == 3
     assert len(out.read_text().splitlines()) == 3
-    assert (
-        "accuracy"
-        in suresql("eval", str(questions), "--db-root", str(tmp_path), "--predictions", str(out))[1]
+    again = ("eval", str(questions), "--db-root", str(tmp_path), "--predictions", str(out))
+    assert "accuracy" in suresql(*again, "--resume")[1]
+    assert suresql(*again[:-1], str(tmp_path))[2].startswith("Error: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C to send")
+@pytest.mark.parametrize("until", ["SureSQL at", "Ready in"])
+def test_serving_says_when_it_is_ready_and_ctrl_c_ends_it_quietly(
+    checkpoint: Path, tmp_path: Path, until: str
+) -> None:
+    program = (
+        "from serving.cli import main; import sys; sys.argv = ['suresql', 'serve', '--port', '0']; main()"
     )
+    changed = {"SURESQL_HOME": tmp_path, "SURESQL_CHECKPOINT": checkpoint, "SURESQL_THREADS": 1}
+    environment = {**os.environ, **{name: str(value) for name, value in changed.items()}}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        assert any(line.startswith(until) for line in server.stdout)
+        server.send_signal(signal.SIGINT)
+        _, complaints = server.communicate(timeout=120)
+    assert server.returncode == 0
+    for noise in ("Traceback", "Interrupt", "Cancelled", "Abort"):
+        assert noise not in complaints

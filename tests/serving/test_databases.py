@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.databases import Databases, describe, sqlite_path, summaries
+from serving.databases import Database, Databases, describe, sqlite_path, summaries
 from serving.errors import BadDatabase, DatabaseUnavailable, StateError, UnknownDatabase
 
 
@@ -113,6 +113,58 @@ def test_a_database_that_went_away_is_listed_with_why(databases: Databases, tmp_
     line = next(line for line in summaries(databases) if line["name"] == "goes")
     assert line["tables"] == []
     assert "no database file" in line["error"]
+
+
+def test_a_database_that_sqlite_cannot_read_is_unavailable_and_hides_no_other(
+    databases: Databases, shop: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.sqlite"
+    writer = sqlite3.connect(path)
+    writer.executescript("CREATE TABLE t (x TEXT); INSERT INTO t VALUES ('a');")
+    databases.add("damaged", str(path))
+    databases.add("shop", str(shop))
+    writer.executescript("PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = 'CREATE TABLE t (';")
+    writer.close()
+    with pytest.raises(DatabaseUnavailable):
+        databases.get("damaged").schema()
+    lines = {line["name"]: line for line in summaries(databases)}
+    assert lines["damaged"]["error"]
+    assert "suppliers" in lines["shop"]["tables"]
+
+
+def test_contents_that_cannot_be_read_make_a_database_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "cut.sqlite"
+    writer = sqlite3.connect(path)
+    writer.executescript("CREATE TABLE t (x TEXT);")
+    writer.executemany("INSERT INTO t VALUES (?)", [(str(i) * 500,) for i in range(200)])
+    writer.commit()
+    writer.close()
+    raw = path.read_bytes()
+    path.write_bytes(raw[:4096] + b"\xff" * (len(raw) - 4096))
+    database = Database("cut", path)
+    assert [table.name for table in database.schema().tables] == ["t"]
+    with pytest.raises(DatabaseUnavailable, match="malformed"):
+        database.contents()
+
+
+def test_a_demo_that_cannot_be_read_hides_no_other(databases: Databases, shop: Path) -> None:
+    databases.add("shop", str(shop))
+    (databases.home / "demo.sqlite").mkdir()
+    lines = {line["name"]: line for line in summaries(databases)}
+    assert lines["demo"]["error"]
+    assert "suppliers" in lines["shop"]["tables"]
+
+
+@pytest.mark.parametrize("address", ["x" * 5_000, "sqlite:///" + "x" * 5_000, "/".join(["long"] * 2_000)])
+def test_a_very_long_address_is_refused_in_a_short_message(databases: Databases, address: str) -> None:
+    with pytest.raises((UnknownDatabase, DatabaseUnavailable)) as caught:
+        databases.resolve(address)
+    assert len(caught.value.message) < 200
+
+
+def test_a_home_of_nobody_is_refused() -> None:
+    with pytest.raises(BadDatabase, match="not known"):
+        sqlite_path("~nobody-of-this-name/x.sqlite")
 
 
 def test_a_description_names_tables_columns_and_keys(databases: Databases, shop: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(questions: Path) -> 
     lines = whole.read_text().splitlines(keepends=True)
     part.write_text("".join(lines[:2]) + lines[2][:20])
     knowing = Knowing(ANSWERS)
-    assert evaluate(knowing, questions, questions.parent, part) == expected
+    assert evaluate(knowing, questions, questions.parent, part, resume=True) == expected
     assert part.read_text() == whole.read_text()
     assert knowing.asked == [question for question, _, _ in GOLD[2:]]
 
@@ -89,7 +89,89 @@ def test_predictions_of_other_questions_are_not_taken_for_these(questions: Path)
     evaluate(Knowing(ANSWERS), questions, questions.parent, out)
     questions.write_text(questions.read_text().replace('"q0"', '"other"'))
     with pytest.raises(EvaluationError, match="other questions"):
-        evaluate(Knowing(ANSWERS), questions, questions.parent, out)
+        evaluate(Knowing(ANSWERS), questions, questions.parent, out, resume=True)
+
+
+def test_what_another_model_answered_is_overwritten(questions: Path) -> None:
+    out = questions.parent / "out.jsonl"
+    evaluate(Knowing(dict.fromkeys(ANSWERS, ("", 0.0))), questions, questions.parent, out)
+    knowing = Knowing(ANSWERS)
+    assert evaluate(knowing, questions, questions.parent, out)["accuracy"] == pytest.approx(2 / 6)
+    assert len(knowing.asked) == len(out.read_text().splitlines()) == 6
+
+
+def test_a_longer_run_is_taken_up_by_a_shorter_one(questions: Path) -> None:
+    out = questions.parent / "out.jsonl"
+    evaluate(Knowing(ANSWERS), questions, questions.parent, out)
+    knowing = Knowing(ANSWERS)
+    found = evaluate(knowing, questions, questions.parent, out, resume=True, limit=2)
+    assert found["n"] == 2
+    assert knowing.asked == []
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_place_of_predictions_is_named(questions: Path, resume: bool) -> None:
+    with pytest.raises(EvaluationError, match="cannot be written: Is a directory"):
+        evaluate(Knowing(ANSWERS), questions, questions.parent, questions.parent, resume=resume)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no such device here")
+def test_predictions_may_go_nowhere(questions: Path) -> None:
+    for resume in (False, True):
+        null = Path("/dev/null")
+        assert evaluate(Knowing(ANSWERS), questions, questions.parent, null, resume=resume)["n"] == 6
+
+
+def test_ids_keep_their_type(questions: Path) -> None:
+    text = questions.read_text()
+    for i in range(6):
+        text = text.replace(f'"q{i}"', str(i))
+    questions.write_text(text)
+    out = questions.parent / "out.jsonl"
+    evaluate(Knowing(ANSWERS), questions, questions.parent, out, limit=3)
+    evaluate(Knowing(ANSWERS), questions, questions.parent, out, resume=True)
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == list(range(6))
+
+
+def test_a_question_without_known_sql_is_answered_and_not_judged(questions: Path) -> None:
+    questions.write_text(questions.read_text().replace(json.dumps(GOLD[0][1]), "null"))
+    out = questions.parent / "out.jsonl"
+    found = evaluate(Knowing(ANSWERS), questions, questions.parent, out)
+    first = json.loads(out.read_text().splitlines()[0])
+    assert (first["sql"], first["correct"]) == (ANSWERS["how many"][0], None)
+    assert (found["n"], found["without_known_sql"]) == (5, 1)
+    assert found["accuracy"] == pytest.approx(1 / 5)
+    assert [one.id for one in read_predictions(out)] == [f"q{i}" for i in range(1, 6)]
+    assert evaluate(Knowing({}), questions, questions.parent, out, resume=True) == found
+
+
+def test_only_questions_without_known_sql_give_no_accuracy(questions: Path) -> None:
+    line = {"id": 1, "question": "how many", "sql": None, "db_id": "shop"}
+    questions.write_text(json.dumps(line))
+    found = evaluate(Knowing(ANSWERS), questions, questions.parent, questions.parent / "out.jsonl")
+    assert (found["n"], found["accuracy"], found["without_known_sql"]) == (0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("half \ud800 of a pair", "surrogate"),
+        ("x" * 5_000, "5,000 characters"),
+        ("a\x00b", "NUL"),
+        ("unheard of", "KeyError"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_gets_a_line_and_the_others_theirs(
+    questions: Path, question: str, said: str
+) -> None:
+    line = {"id": "bad", "question": question, "sql": "SELECT 1", "db_id": "shop"}
+    questions.write_text(json.dumps(line) + "\n" + questions.read_text())
+    out = questions.parent / "out.jsonl"
+    found = evaluate(Knowing(ANSWERS), questions, questions.parent, out)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert said in lines[0]["error"]
+    assert [line["correct"] for line in lines] == [False, *(right for _, _, right in GOLD)]
+    assert found["n"] == 7
 
 
 def test_a_broken_line_is_named_and_nothing_is_asked(questions: Path) -> None:

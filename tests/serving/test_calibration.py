@@ -1,0 +1,68 @@
+"""A calibration is fitted on predictions, and is of use with the weights that made them alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serving.assembly import load_fusion
+from serving.calibration import calibrate, weights_digest
+from serving.errors import CheckpointError
+from serving.evaluation import Judged
+from serving.settings import Settings
+from sqlconf.likelihood import likelihood
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    file = tmp_path / "predictions.jsonl"
+    name = likelihood().name
+    lines = []
+    for i in range(60):
+        signals = [{"name": name, "value": (i % 3) / 3 + 0.1, "ms": 1.0, "note": ""}]
+        lines.append(Judged(i, "SELECT 1", 0.5, signals, i % 3 > 0, f"d{i % 4}", False, None).line())
+    file.write_text("".join(lines))
+    return file
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"model-{number}.safetensors").write_bytes(bytes([number]) * 1000)
+    return folder
+
+
+def test_a_calibration_is_used_with_its_weights_and_refused_with_others(
+    predictions: Path, weights: Path
+) -> None:
+    settings = Settings(checkpoint=weights)
+    calibrate([predictions], settings.fusion_file, weights)
+    assert load_fusion(settings, [likelihood()]).model == weights_digest(weights)
+    (weights / "model-2.safetensors").write_bytes(b"trained on")
+    with pytest.raises(CheckpointError, match=r"belongs to other weights.*run suresql calibrate"):
+        load_fusion(settings, [likelihood()])
+
+
+def test_a_calibration_that_names_no_weights_is_used_with_any(predictions: Path, weights: Path) -> None:
+    settings = Settings(checkpoint=weights)
+    calibrate([predictions], settings.fusion_file)
+    assert "model" not in json.loads(settings.fusion_file.read_text())
+    assert load_fusion(settings, [likelihood()]).fitted
+
+
+def test_a_copy_has_the_same_digest_and_a_folder_without_weights_none(weights: Path, tmp_path: Path) -> None:
+    (weights / "config.json").write_text("{}")
+    copy = shutil.copytree(weights, tmp_path / "copy")
+    (copy / "config.json").unlink()
+    assert weights_digest(copy) == weights_digest(weights)
+    with pytest.raises(CheckpointError, match="no weights"):
+        weights_digest(tmp_path)
+
+
+def test_lines_without_known_sql_are_not_fitted_on(predictions: Path, tmp_path: Path) -> None:
+    unknown = Judged("u", "SELECT 1", 0.5, [], None, "d0", False, None).line()
+    predictions.write_text(unknown * 30 + predictions.read_text())
+    assert calibrate([predictions], tmp_path / "fusion.json")["n"] == 60
