@@ -48,7 +48,7 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            shown = argument.encode("utf-8", "backslashreplace").decode()[:64]
+            shown = os.fsencode(argument).decode("utf-8", "backslashreplace")[:64]
             raise InvalidRequest(
                 f"The argument {shown} is not UTF-8 text.",
                 "Look at the terminal's encoding, or rename the file.",
