@@ -380,6 +380,25 @@ def _identifier(name: str) -> exp.Identifier:
     return exp.to_identifier(name, quoted=not simple or name.upper() in _RESERVED)
 
 
+_COMPARED = re.compile(r"<c(\d+)>\s*(?:<>|[<>]=?|=|(?:not )?in \(|between)\s*<v(\d+)>")
+
+
+def grounded(folded: str, binding: Binding) -> bool:
+    """Whether every value that stands in some column is compared with a column that holds it.
+
+    What the contents do not hold (numbers, months, dates, new names) says nothing either way.
+    """
+    for column, value in _COMPARED.findall(folded):
+        places = _at(binding.values, value).places
+        if (
+            places
+            and _at(binding.columns, column) not in places
+            and binding.values[int(value)].number is None
+        ):
+            return False
+    return True
+
+
 def verbal(folded: str, binding: Binding) -> str:
     """Text over references with the names in place of the numbers: what the model puts back into words."""
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from corpus import references
 from corpus.errors import CorpusError
-from corpus.fold import unfold
+from corpus.fold import grounded, unfold
 from corpus.mixture import tell_prompt, verify_prompt
 from corpus.references import EOS, YES, Binding, Prompt
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
@@ -194,8 +194,12 @@ class Pipeline:
 
 
 def _choose(prompt: Prompt, completions: Sequence[Completion], path: Path) -> _Choice | str:
-    """The likeliest candidate that the guard passes and the database can plan; else why not."""
+    """The likeliest candidate that the guard passes and the database can plan; else why there is none.
+
+    One whose values stand in the columns that they are compared with goes before one of which that is not so.
+    """
     reason = ""
+    spare: _Choice | None = None
     for completion in completions:
         if completion.finish_reason == "length":
             reason = reason or "it did not come to an end"
@@ -204,10 +208,14 @@ def _choose(prompt: Prompt, completions: Sequence[Completion], path: Path) -> _C
             sql = unfold(completion.text, prompt.binding)
             check(sql)
             compiles(path, sql)
+            choice = _Choice(sql, completion, Context(prompt, completion.text + EOS))
+            if grounded(completion.text, prompt.binding):
+                return choice
+            spare = spare or choice
         except (CorpusError, RecursionError) as error:
             reason = reason or str(error)
         except (GuardError, BadSql) as error:
             reason = reason or error.message
-        else:
-            return _Choice(sql, completion, Context(prompt, completion.text + EOS))
+    if spare is not None:
+        return spare
     return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"

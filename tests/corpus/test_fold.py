@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corpus.compare import is_ordered, same_answer
 from corpus.contents import Contents
 from corpus.errors import FoldError, UnfoldError
-from corpus.fold import fold, unfold, verbal
+from corpus.fold import fold, grounded, unfold, verbal
 from corpus.references import ask
 from corpus.schema import Schema, read_schema
 
@@ -150,3 +150,19 @@ def test_any_column_name_comes_back_quoted_as_sqlite_needs(name: str, tmp_path: 
     sql = unfold(" select<c0> where<c0> = 'x'<eos>", binding)
     assert connection.execute(sql).fetchall() == [("x",)]
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT name FROM singer WHERE country = 'France'", True),
+        ("SELECT name FROM singer WHERE name = 'France'", False),
+        ("SELECT name FROM singer WHERE country = 'France' AND age > 30", True),
+        ("SELECT country FROM singer WHERE age > 30 AND name <> 'France'", False),
+    ],
+)
+def test_a_value_is_grounded_in_a_column_that_holds_it(
+    sql: str, expected: bool, schema: Schema, contents: Contents
+) -> None:
+    binding = ask("singers from France older than 30", schema, contents).binding
+    assert grounded(fold(sql, binding), binding) is expected
