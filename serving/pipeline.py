@@ -25,7 +25,7 @@ from .guard import check
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-MAX_WORDS = 64  # tokens of a back-translation
+MAX_WORDS = 40  # tokens of a back-translation
 
 
 class Fusion(Protocol):

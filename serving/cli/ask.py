@@ -99,4 +99,6 @@ def _show(answer: AskResult, result: Result | None, failure: str | None) -> None
     if result:
         more = " (and more)" if result.truncated or len(result.rows) > SHOWN_ROWS else ""
         shown = result.rows[:SHOWN_ROWS]
-        console.print(table_of(result.columns, shown, title=f"{len(shown)} rows{more}, {result.ms:.1f} ms"))
+        console.print(table_of(result.columns, shown))
+        noun = "row" if len(shown) == 1 else "rows"
+        console.print(Text(f"{len(shown)} {noun}{more}, {result.ms:.1f} ms", style="dim"))

@@ -27,9 +27,9 @@ def train(
 
     [bold]Examples[/bold]
 
-      suresql train --config runs/nano.toml
+      suresql train --config optim/configs/nano-1.toml
 
-      suresql train --config runs/nano.toml --resume --set train.steps=20000
+      suresql train --config optim/configs/nano-1.toml --resume --set train.steps=20000
     """
     from optim.train import main
 
