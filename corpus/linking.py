@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -25,6 +25,9 @@ _GRAMMAR = """
 """
 _STOP = frozenset(_GRAMMAR.split())
 _LONGEST_VALUE = 7
+_MOST_NEAR = 3
+Near = Callable[[Sequence[str], tuple[str, ...]], list[list[int]]]
+"""For each word the indices of the names that mean about the same; `corpus.nearness` has one."""
 
 
 @lru_cache(maxsize=100_000)
@@ -54,13 +57,20 @@ class Value:
 
 @dataclass
 class Word:
-    """A word of the question, and what the phrase that ends with it names."""
+    """A word of the question, and what the phrase that ends with it names; or what it is a part of the name of; or
+    what it means about the same as.
+    """
 
     text: str
     space_before: bool
     tables: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
+    part_tables: tuple[str, ...] = ()
+    part_columns: tuple[tuple[str, str], ...] = ()
+    near_tables: tuple[str, ...] = ()
+    near_columns: tuple[tuple[str, str], ...] = ()
     values: tuple[int, ...] = ()
+    in_value: bool = False
 
 
 @dataclass
@@ -68,18 +78,22 @@ class Links:
     words: list[Word]
     values: list[Value]
     marks: dict[tuple[str, str], str]
-    """Match of each matched column to the question: "exact" or "part"."""
+    """Match of each matched column to the question: "exact", "part" or "near"."""
     table_marks: dict[str, str]
 
 
-def link(question: str, schema: Schema, contents: Contents, *, max_values: int = 16) -> Links:
-    """Find in `question` the names and values of one database. Deterministic; no errors."""
+def link(
+    question: str, schema: Schema, contents: Contents, *, max_values: int = 16, near: Near | None = None
+) -> Links:
+    """Find in `question` the names and values of one database. Deterministic; no errors but those of `near`."""
     spans = [(m.start(), m.end()) for m in _WORD.finditer(question)]
     texts = [question[a:b] for a, b in spans]
     words = [Word(t, i == 0 or spans[i - 1][1] < spans[i][0]) for i, t in enumerate(texts)]
     links = Links(words, [], {}, {})
     _link_values(question, spans, texts, contents, schema, links, max_values)
     _link_names(texts, schema, links)
+    if near:
+        _link_near(schema, links, near)
     return links
 
 
@@ -100,6 +114,8 @@ def _link_values(
             links.values.append(value)
             if takes:
                 taken[first : last + 1] = [True] * (last - first + 1)
+                for word in links.words[first : last + 1]:
+                    word.in_value = True
 
     for match in _QUOTED.finditer(question):
         inside = [i for i, (a, b) in enumerate(spans) if a >= match.start() and b <= match.end()]
@@ -212,7 +228,7 @@ def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
     for last, found in column_spans:
         near = [place for place in found if place[0] in links.table_marks]
         chosen = near if near else found
-        if len(chosen) <= 3:
+        if len(chosen) <= 4:
             links.words[last].columns = tuple(chosen)
     _link_parts(texts, stems, covered, schema, links)
 
@@ -237,10 +253,52 @@ def _link_parts(
         for place in found:
             links.marks[place] = "part"
         chosen = near or found
-        if 0 < len(chosen) <= 2 and not links.words[i].columns:
-            links.words[i].columns = tuple(chosen)
+        if 0 < len(chosen) <= 3:
+            links.words[i].part_columns = tuple(chosen)
         part_tables = [t for t in table_parts.get(stems[i], []) if t not in links.table_marks]
         for name in part_tables:
             links.table_marks.setdefault(name, "part")
         if 0 < len(part_tables) <= 2 and not chosen:
-            links.words[i].tables = tuple(part_tables)
+            links.words[i].part_tables = tuple(part_tables)
+
+
+def open_words(question: str) -> list[str]:
+    """The words of a question that `near` may be asked about."""
+    return [text.casefold() for text in _WORD.findall(question) if _may_be_near(text)]
+
+
+def schema_names(schema: Schema) -> list[str]:
+    """The names that words are compared with: tables and columns, in words."""
+    tables = [" ".join(name_words(table.name)) for table in schema.tables]
+    return [*tables, *(" ".join(name_words(column.name)) for _, column in schema.columns())]
+
+
+def _may_be_near(text: str) -> bool:
+    return text.isalpha() and len(text) > 2 and text.casefold() not in _STOP
+
+
+def _link_near(schema: Schema, links: Links, near: Near) -> None:
+    """Words that name nothing as they stand: the names that mean about the same."""
+    words = [
+        word
+        for word in links.words
+        if not (word.tables or word.columns or word.part_tables or word.part_columns or word.in_value)
+        and _may_be_near(word.text)
+    ]
+    tables: dict[str, list[str]] = defaultdict(list)
+    columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for table in schema.tables:
+        tables[" ".join(name_words(table.name))].append(table.name)
+        for column in table.columns:
+            columns[" ".join(name_words(column.name))].append((table.name, column.name))
+    names = tuple(dict.fromkeys([*tables, *columns]))
+    for word, found in zip(words, near([w.text.casefold() for w in words], names), strict=True):
+        near_tables = [t for i in found for t in tables.get(names[i], [])]
+        near_columns = [c for i in found for c in columns.get(names[i], [])]
+        beside = [c for c in near_columns if c[0] in links.table_marks]
+        word.near_tables = tuple(near_tables[:_MOST_NEAR])
+        word.near_columns = tuple((beside or near_columns)[:_MOST_NEAR])
+        for t in near_tables:
+            links.table_marks.setdefault(t, "near")
+        for c in near_columns:
+            links.marks.setdefault(c, "near")

@@ -18,6 +18,9 @@ from corpus.demo import build_demo_database
 from corpus.demo_questions import demo_questions
 from corpus.errors import CorpusError, FoldError
 from corpus.fold import fold, verbal
+from corpus.linking import Near, open_words, schema_names
+from corpus.nearness import Nearness
+from corpus.parallel import in_order
 from corpus.references import (
     BOS,
     CHAT_TEMPLATE,
@@ -34,6 +37,7 @@ from corpus.references import (
 )
 from corpus.schema import Schema
 from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
+from corpus.synthetic import synthetic_questions
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -49,16 +53,23 @@ __all__ = [
 
 
 class TextPair(NamedTuple):
-    """What is given and what is to be learned: of `linked`, which follows the prompt, the references alone."""
+    """What is given and what is to be learned: of `linked`, which follows the prompt, the references alone.
+
+    `shared` stands before the prompt, the same for several pairs in a row; a pair that is `alone` lacks it.
+    """
 
     prompt: str
     target: str
     task: str
     linked: str = ""
+    shared: str = ""
+    alone: bool = False
 
 
 HOLDOUT = 8
 """Every n-th database of Spider's training part is left out of training, to calibrate on, unless told otherwise."""
+GROUP = 16
+"""Questions that share a schema in training, at most."""
 Database = Callable[[str], tuple[Schema, Contents]]
 
 
@@ -76,39 +87,83 @@ class Source:
     in_order: float = 0.0
 
 
-def training_texts(data: dict[str, Any], seed: int) -> Iterator[TextPair]:
+def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None) -> Iterator[TextPair]:
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
-    Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql` and
-    `demo` (how many questions), `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of
-    the demo's prompts in the schema's own order, all others being shuffled), `holdout` (every n-th
-    database of Spider's training part is kept for calibration). Every file is read, and every line checked, before the first
+    Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql`,
+    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `tell` and `verify`
+    (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own order, all
+    others being shuffled), `holdout` (every n-th database of Spider's training part is kept for calibration). `near` finds
+    names that mean about the same as a word. Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
     _validate(data)
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         sources = list(_sources(data, seed, Path(folder)))
-        todo = [
-            (source, example)
+        groups = [
+            (source, group)
             for source in sources
-            for example in source.examples
             for _ in range(source.repeat)
+            for group in _groups(source.examples, rng)
         ]
-        if not todo:
+        if not groups:
             raise CorpusError(
-                "[data] draws no questions; give at least one of spider, spider_syn, wikisql, demo."
+                "[data] draws no questions; give at least one of spider, spider_syn, synthetic, wikisql, demo."
             )
-        rng.shuffle(todo)
-        for source, example in todo:
-            database = source.database(example.id if example.ddl else example.db_id)
-            yield from _pairs(example, database, data, source.in_order, rng)
+        rng.shuffle(groups)
+        seeds = [rng.getrandbits(64) for _ in groups]
+        databases = [
+            source.database(group[0].id if group[0].ddl else group[0].db_id) for source, group in groups
+        ]
+        if near:
+            names = {
+                name
+                for schema, _ in {id(d[0]): d for d in databases}.values()
+                for name in schema_names(schema)
+            }
+            questions = {example.question for _, group in groups for example in group}
+            near.learn([*names, *{word for question in questions for word in open_words(question)}])
+
+        def pairs_of(number: int) -> list[TextPair]:
+            source, group = groups[number]
+            own = random.Random(seeds[number])
+            order = None if own.random() < source.in_order else own.getrandbits(64)
+            pairs = [
+                pair
+                for example in group
+                for pair in _pairs(example, databases[number], data, order, near, own)
+            ]
+            # A schema that does not fit is cut by question: those cut alike stand together.
+            return sorted(pairs, key=lambda pair: pair.shared)
+
+        for pairs in in_order(pairs_of, len(groups)):
+            yield from pairs
+
+
+def _groups(examples: Sequence[Example], rng: random.Random) -> Iterator[list[Example]]:
+    """Questions on one database each, GROUP of them at most, in random order."""
+    by_database: dict[str, list[Example]] = {}
+    for example in examples:
+        by_database.setdefault(example.db_id, []).append(example)
+    for own in by_database.values():
+        rng.shuffle(own)
+        yield from (own[start : start + GROUP] for start in range(0, len(own), GROUP))
 
 
 def _validate(data: dict[str, Any]) -> None:
     """Raises CorpusError for a key or a value that `training_texts` has no use for."""
     shares = {"tell", "verify", "demo_in_order"}
-    known = {"root", "spider", "spider_syn", "wikisql", "demo", "demo_repeat", "holdout"} | shares
+    known = {
+        "root",
+        "spider",
+        "spider_syn",
+        "synthetic",
+        "wikisql",
+        "demo",
+        "demo_repeat",
+        "holdout",
+    } | shares
     if unknown := set(data) - known:
         raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
     for key, value in data.items():
@@ -150,21 +205,25 @@ def _pairs(
     example: Example,
     database: tuple[Schema, Contents],
     data: dict[str, Any],
-    in_order: float,
+    order: int | None,
+    near: Near | None,
     rng: random.Random,
 ) -> Iterator[TextPair]:
-    prompt = ask(example.question, *database, shuffle=None if rng.random() < in_order else rng)
+    """The pairs of one example; `order` says how its schema is shuffled, None not at all."""
+    prompt = ask(example.question, *database, None if order is None else random.Random(order), near)
     try:
         folded = fold(example.sql or "", prompt.binding)
     except FoldError:
         return
-    yield TextPair(prompt.schema, folded + YES, "ask", prompt.question)
+    shared = prompt.schema
+    yield TextPair("", folded + YES, "ask", prompt.question, shared)
     if rng.random() < data.get("tell", 0.2):
-        yield TextPair(tell_prompt(folded, prompt), f" {plain(example.question.casefold())}{EOS}", "tell")
+        words = f" {plain(example.question.casefold())}{EOS}"
+        yield TextPair(tell_prompt(folded, prompt), words, "tell", "", shared, alone=True)
     if rng.random() < data.get("verify", 0.1):
         wrong = corrupt(folded, prompt, rng)
         if wrong != folded:
-            yield TextPair(verify_prompt(wrong, prompt), NO, "verify")
+            yield TextPair(prompt.question + wrong, NO, "verify", "", shared)
 
 
 _SWAPS = (
@@ -219,17 +278,27 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             raise CorpusError("[data] lacks root, the folder of the data sets; or draw from the demo alone.")
         return Path(data["root"]).joinpath(*parts)
 
-    for name in ("spider", "spider_syn"):
-        if data.get(name):
-            examples = [e for e in read_examples(path(name, "train.jsonl")) if e.sql]
-            left_out = calibration_databases([e.db_id for e in examples], int(data.get("holdout", HOLDOUT)))
-            databases = DatabaseFolder(path("spider", "databases"))
-            yield Source(
-                name,
-                [e for e in examples if e.db_id not in left_out],
-                databases.read,
-                data[name],
-            )
+    if any(data.get(name) for name in ("spider", "spider_syn", "synthetic")):
+        db_ids = {e.db_id for e in read_examples(path("spider", "train.jsonl"))}
+        databases = DatabaseFolder(path("spider", "databases"))
+        kept = sorted(db_ids - calibration_databases(sorted(db_ids), int(data.get("holdout", HOLDOUT))))
+        for name in ("spider", "spider_syn"):
+            if data.get(name):
+                examples = [e for e in read_examples(path(name, "train.jsonl")) if e.sql and e.db_id in kept]
+                yield Source(name, examples, databases.read, data[name])
+        if count := data.get("synthetic"):
+            examples = [
+                example
+                for i, db_id in enumerate(kept)
+                for example in synthetic_questions(
+                    count * (i + 1) // len(kept) - count * i // len(kept),
+                    seed,
+                    databases.schema(db_id),
+                    databases.path(db_id),
+                    db_id,
+                )
+            ]
+            yield Source("synthetic", examples, databases.read, 1)
     if data.get("wikisql"):
         yield _wikisql(read_examples(path("wikisql", "train.jsonl")), data["wikisql"], seed)
     if data.get("demo"):

@@ -1,12 +1,14 @@
 """The reference format: a prompt in which every table, column and value has a number, and SQL over those numbers.
 
-    <bos><schema><tab> head<exact><t0> age<num><exact><c0> ...<ask> how many heads<t0> are older<c0> than 56<v0><sql>
+    <bos><schema><tab> head<t0> age<num><c0> name<c1> ...<ask> how many heads<t0> are older<part><c0> than 56<v0><sql>
      select count ( * ) where<c0> ><v0><eos>
 
 The model points instead of spelling. A reference stands behind its name, both in the schema and, where words of the question
 name something, behind these words: to foresee the second from the first is the same skill as to point from SQL, so training
-takes its loss on them too. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into this
-form and back; here are the prompts.
+takes its loss on them too. Nothing in the schema's part depends on the question, so that all questions on a database share it,
+in training and in a key-value cache; how a word matches a name (whole, <part>, or <near> in meaning), and which columns hold a
+value, stands in the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into
+this form and back; here are the prompts.
 """
 
 import random
@@ -14,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corpus.contents import Contents
-from corpus.linking import Links, Value, link, name_words
+from corpus.linking import Links, Near, Value, link, name_words
 from corpus.schema import Column, Schema, Table
 
 MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 64, 16
+MAX_PLACES = 3
+"""Columns named beside a value that they hold."""
 BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = (
     "<bos>",
     "<eos>",
@@ -29,14 +33,14 @@ BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = (
     "<tab>",
 )
 YES, NO, ANY = "<yes>", "<no>", "<%>"
-KEY, EXACT, PART = "<key>", "<exact>", "<part>"
+KEY, PART, NEAR = "<key>", "<part>", "<near>"
 _TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
 REFERENCES: tuple[str, ...] = (
     *(f"<t{i}>" for i in range(MAX_TABLES)),
     *(f"<c{i}>" for i in range(MAX_COLUMNS)),
     *(f"<v{i}>" for i in range(MAX_VALUES)),
 )
-_MARKS = (ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, EXACT, PART, "<num>", "<time>", "<bool>")
+_MARKS = (ASK, SCHEMA, SQL, TELL, WORDS, TABLE, YES, NO, ANY, KEY, PART, NEAR, "<num>", "<time>", "<bool>")
 SPECIAL_TOKENS: tuple[str, ...] = (*_MARKS, *REFERENCES)
 """Of the format; <pad>, <bos> and <eos> are the tokenizer's own."""
 CHAT_TEMPLATE = "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}"
@@ -81,13 +85,19 @@ class Prompt:
         return self.schema + self.question
 
 
-def ask(question: str, schema: Schema, contents: Contents, shuffle: random.Random | None = None) -> Prompt:
-    """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart."""
-    links = link(question, schema, contents, max_values=MAX_VALUES)
+def ask(
+    question: str,
+    schema: Schema,
+    contents: Contents,
+    shuffle: random.Random | None = None,
+    near: Near | None = None,
+) -> Prompt:
+    """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart;
+    `near` finds names that mean about the same as a word.
+    """
+    links = link(question, schema, contents, max_values=MAX_VALUES, near=near)
     binding, kept = _number(schema, links, shuffle)
-    return Prompt(
-        f"{BOS}{SCHEMA}{_schema(kept, links, binding)}", f"{ASK}{_question(links, binding)}{SQL}", binding
-    )
+    return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", f"{ASK}{_question(links, binding)}{SQL}", binding)
 
 
 def plain(text: str) -> str:
@@ -115,9 +125,9 @@ def _fit(schema: Schema, links: Links) -> list[tuple[Table, list[Column]]]:
 
     def rank(table: Table, column: Column) -> float:
         place = (table.name, column.name)
-        mark = {"exact": 4.0, "part": 2.0}.get(links.marks.get(place, ""), 0.0)
-        near = {"exact": 3.0, "part": 1.0}.get(links.table_marks.get(table.name, ""), 0.0)
-        return mark + near + 4.0 * (place in in_value) + 2.5 * (place in keys or column.primary_key)
+        mark = {"exact": 4.0, "part": 2.0, "near": 1.5}.get(links.marks.get(place, ""), 0.0)
+        beside = {"exact": 3.0, "part": 1.0, "near": 1.0}.get(links.table_marks.get(table.name, ""), 0.0)
+        return mark + beside + 4.0 * (place in in_value) + 2.5 * (place in keys or column.primary_key)
 
     best = {t.name: max((rank(t, c) for c in t.columns), default=0.0) for t in schema.tables}
     tables = sorted(schema.tables, key=lambda t: -best[t.name])[:MAX_TABLES]
@@ -130,35 +140,34 @@ def _fit(schema: Schema, links: Links) -> list[tuple[Table, list[Column]]]:
 
 
 def _question(links: Links, binding: Binding) -> str:
+    """The question, each word followed by what it names: tables, columns, or a value and the columns that hold it."""
     parts = []
     for word in links.words:
         parts.append((" " if word.space_before else "") + plain(word.text.casefold()))
-        parts.extend(reference for t in word.tables if (reference := binding.table_reference(t)))
-        parts.extend(reference for t, c in word.columns if (reference := binding.column_reference(t, c)))
-        parts.extend(f"<v{i}>" for i in word.values)
+        for mark, tables, columns in (
+            ("", word.tables, word.columns),
+            (PART, word.part_tables, word.part_columns),
+            (NEAR, word.near_tables, word.near_columns),
+        ):
+            found = [binding.table_reference(t) for t in tables] + [
+                binding.column_reference(*c) for c in columns
+            ]
+            known = [reference for reference in found if reference]
+            parts.extend([mark, *known] if known else [])
+        for i in word.values:
+            places = [binding.column_reference(*place) for place in links.values[i].places]
+            parts.extend([f"<v{i}>", *[place for place in places if place][:MAX_PLACES]])
     return "".join(parts)
 
 
-def _schema(kept: list[tuple[Table, list[Column]]], links: Links, binding: Binding) -> str:
+def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding) -> str:
     keys = {(k.table, k.column) for k in binding.schema.joins}
-    held: dict[tuple[str, str], list[int]] = {}
-    for i, value in enumerate(links.values):
-        for place in value.places:
-            held.setdefault(place, []).append(i)
     parts = []
-    marks = {"exact": EXACT, "part": PART, "": ""}
     number = 0
     for t, (table, columns) in enumerate(kept):
-        parts.append(
-            f"{TABLE} {plain(' '.join(name_words(table.name)))}{marks[links.table_marks.get(table.name, '')]}<t{t}>"
-        )
+        parts.append(f"{TABLE} {plain(' '.join(name_words(table.name)))}<t{t}>")
         for column in columns:
-            place = (table.name, column.name)
-            key = KEY if column.primary_key or place in keys else ""
-            values = "".join(f"<v{i}>" for i in held.get(place, [])[:2])
-            parts.append(
-                f" {plain(' '.join(name_words(column.name)))}{_TYPES[column.type]}{key}{marks[links.marks.get(place, '')]}"
-                f"{values}<c{number}>"
-            )
+            key = KEY if column.primary_key or (table.name, column.name) in keys else ""
+            parts.append(f" {plain(' '.join(name_words(column.name)))}{_TYPES[column.type]}{key}<c{number}>")
             number += 1
     return "".join(parts)

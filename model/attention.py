@@ -51,14 +51,26 @@ class LatentAttention(nn.Module):
         self.track_max_logits = False
         self.max_logits_H: Tensor | None = None
 
-    def forward(self, x_BTD: Tensor, rotary_TR: Tensor, valid_BT: Tensor | None = None) -> Tensor:
-        """[B, T, D] to [B, T, D]. Queries where valid_BT is false do not count in max_logits_H."""
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotary_TR: Tensor,
+        valid_BT: Tensor | None = None,
+        bias_B1TT: Tensor | None = None,
+    ) -> Tensor:
+        """[B, T, D] to [B, T, D]. Queries where valid_BT is false do not count in max_logits_H.
+
+        bias_B1TT, 0 or -inf, says which keys a query sees; None is the causal order. rotary_TR may differ by
+        sequence: [B, T, R/2].
+        """
         q_BTHK, k_BTHK, v_BTHV = self._queries_keys_values(x_BTD, rotary_TR)
         q_BHTK, k_BHTK, v_BHTV = q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHV.transpose(1, 2)
         if self.track_max_logits:
-            seen_H = max_logits(q_BHTK.detach(), k_BHTK.detach(), self.scale, valid_BT)
+            seen_H = max_logits(q_BHTK.detach(), k_BHTK.detach(), self.scale, valid_BT, bias_B1TT)
             self.max_logits_H = seen_H if self.max_logits_H is None else self.max_logits_H.maximum(seen_H)
-        o_BHTV = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTV, is_causal=True, scale=self.scale)
+        o_BHTV = F.scaled_dot_product_attention(
+            q_BHTK, k_BHTK, v_BHTV, bias_B1TT, is_causal=bias_B1TT is None, scale=self.scale
+        )
         return self.o_proj(o_BHTV.transpose(1, 2).flatten(2))
 
     def _queries_keys_values(self, x_BTD: Tensor, rotary_TR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,8 +147,15 @@ def assemble_reference(
 
 
 @torch.no_grad()
-def max_logits(q_BHTK: Tensor, k_BHTK: Tensor, scale: float, valid_BT: Tensor | None = None) -> Tensor:
-    """Largest scaled logit of each head over batch and causal pairs, float32 [H]; SDPA does not return it.
+def max_logits(
+    q_BHTK: Tensor,
+    k_BHTK: Tensor,
+    scale: float,
+    valid_BT: Tensor | None = None,
+    bias_B1TT: Tensor | None = None,
+) -> Tensor:
+    """Largest scaled logit of each head over batch and the pairs that see each other, float32 [H]; SDPA does
+    not return it. bias_B1TT as in `LatentAttention.forward`.
 
     A second QK^T pass in blocks of rows, half of which the causal order spares.
     """
@@ -146,7 +165,10 @@ def max_logits(q_BHTK: Tensor, k_BHTK: Tensor, scale: float, valid_BT: Tensor | 
     for start in range(0, length, _QUERY_CHUNK):
         stop = min(start + _QUERY_CHUNK, length)
         logits_BHts = q_BHTK[:, :, start:stop] @ k_BHTK[:, :, :stop].transpose(2, 3)
-        logits_BHts[..., start:].masked_fill_(future[: stop - start, : stop - start], -torch.inf)
+        if bias_B1TT is None:
+            logits_BHts[..., start:].masked_fill_(future[: stop - start, : stop - start], -torch.inf)
+        else:
+            logits_BHts += bias_B1TT[:, :, start:stop, :stop]
         rows_BHT[:, :, start:stop] = logits_BHts.amax(-1)
     if valid_BT is not None:
         rows_BHT.masked_fill_(~valid_BT[:, None], -torch.inf)

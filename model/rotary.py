@@ -26,14 +26,14 @@ def rotary_table(config: ModelConfig, length: int) -> Tensor:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn pairs (x0, x1), (x2, x3), ... of the last dimension; x is [B, T, H, R], the table [T, R/2].
+    """Turn pairs (x0, x1), (x2, x3), ... of the last dimension; x is [B, T, H, R], the table [T, R/2] or [B, T, R/2].
 
     The result keeps the pairs' order, where transformers sorts evens before odds: the same permutation of
     query and key, so that their products agree.
     """
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
-    turned = torch.view_as_real(pairs * table[:, None].to(pairs.dtype)).flatten(-2)
+    turned = torch.view_as_real(pairs * table.unsqueeze(-2).to(pairs.dtype)).flatten(-2)
     return turned.to(x.dtype)
 
 

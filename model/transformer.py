@@ -33,8 +33,10 @@ class Layer(nn.Module):
         dense = index < config.first_k_dense_replace
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size) if dense else MixtureOfExperts(config)
 
-    def forward(self, x_BTD: Tensor, rotary_TR: Tensor, valid_BT: Tensor | None) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary_TR, valid_BT)
+    def forward(
+        self, x_BTD: Tensor, rotary_TR: Tensor, valid_BT: Tensor | None, bias_B1TT: Tensor | None
+    ) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary_TR, valid_BT, bias_B1TT)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
 
@@ -74,32 +76,42 @@ class Transformer(nn.Module):
             if name.endswith(("o_proj.weight", "down_proj.weight", "down_proj")):
                 parameter.mul_((2 * self.config.num_hidden_layers) ** -0.5)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Normed hidden states, [B, T, D]; `logits` makes of them what the next token may be."""
+    def forward(self, tokens_BT: Tensor, branch_BT: Tensor | None = None) -> Tensor:
+        """Normed hidden states, [B, T, D]; `logits` makes of them what the next token may be.
+
+        branch_BT makes of a sequence a trunk (0) with branches: each branch goes on from the trunk, a negative
+        one from nothing, and no branch sees another. The hidden states are those of trunk and branch alone.
+        """
         length = tokens_BT.shape[1]
         if length > self.config.max_position_embeddings:
             raise ModelError(
                 f"a sequence of {length} tokens exceeds max_position_embeddings "
                 f"({self.config.max_position_embeddings}); shorten it"
             )
-        rotary_TR = self._rotary(length, tokens_BT.device)
+        rotary_TR, bias_B1TT = self._rotary(length, tokens_BT.device), None
+        if branch_BT is not None:
+            rotary_TR = rotary_TR[branch_positions(branch_BT)]
+            bias_B1TT = branch_bias(branch_BT, self.norm.weight.dtype)
         pad = self.config.pad_token_id
         valid_BT = None if pad is None else tokens_BT != pad
         x_BTD = self.embed_tokens(tokens_BT)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, rotary_TR, valid_BT)
+            x_BTD = layer(x_BTD, rotary_TR, valid_BT, bias_B1TT)
         return self.norm(x_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """[..., D] to [..., V]."""
         return self.lm_head(hidden_BTD)
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, int]:
+    def loss(
+        self, tokens_BT: Tensor, targets_BT: Tensor, branch_BT: Tensor | None = None
+    ) -> tuple[Tensor, int]:
         """Mean cross-entropy over the positions whose target is not -100, and how many they are.
 
-        targets_BT[b, t] is the token that follows tokens_BT[b, t]. The head runs at those positions alone.
+        targets_BT[b, t] is the token that follows tokens_BT[b, t]; branch_BT as in `forward`. The head runs at
+        those positions alone.
         """
-        hidden_BTD = self(tokens_BT)
+        hidden_BTD = self(tokens_BT, branch_BT)
         position_S = (targets_BT.flatten() != NO_TARGET).nonzero().squeeze(1)
         if not len(position_S):
             raise ModelError(
@@ -114,3 +126,27 @@ class Transformer(nn.Module):
             grown = min(max(256, 1 << (length - 1).bit_length()), self.config.max_position_embeddings)
             self._rotary_TR = rotary_table(self.config, grown).to(device)
         return self._rotary_TR[:length]
+
+
+def branch_positions(branch_BT: Tensor) -> Tensor:
+    """Positions in [B, T] of trunk (0) and branches: a positive branch counts on from the trunk's end, a negative
+    one from 0. The trunk comes first, and a branch is one run of tokens.
+    """
+    index_T = torch.arange(branch_BT.shape[1], device=branch_BT.device)
+    begins_BT = torch.ones_like(branch_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = branch_BT[:, 1:] != branch_BT[:, :-1]
+    start_BT = (index_T * begins_BT).cummax(1).values
+    trunk_B1 = (branch_BT == 0).sum(1, keepdim=True)
+    return index_T - start_BT + trunk_B1 * (branch_BT > 0)
+
+
+def branch_bias(branch_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B, 1, T, T], 0 where a query (third axis) sees a key: an earlier one of its own branch, or of the trunk if
+    the branch is positive; -inf elsewhere.
+    """
+    length = branch_BT.shape[1]
+    query_BT1, key_B1T = branch_BT[:, :, None], branch_BT[:, None, :]
+    sees_BTT = (query_BT1 == key_B1T) | ((query_BT1 > 0) & (key_B1T == 0))
+    sees_BTT &= torch.ones(length, length, dtype=torch.bool, device=branch_BT.device).tril()
+    bias_BTT = torch.zeros(sees_BTT.shape, dtype=dtype, device=branch_BT.device)
+    return bias_BTT.masked_fill_(~sees_BTT, -torch.inf)[:, None]

@@ -35,14 +35,14 @@ def mean_losses(
     model.eval()
     with torch.no_grad(), _unrecorded(attentions):
         for number, task in enumerate(dataset.tasks):
-            of_task = rows[dataset.task[rows] == number]
+            of_task = dataset.of_task(rows, number)
             if not len(of_task):
                 continue
             task_sum, task_count = 0.0, 0
             for batch in Batcher(dataset, of_task, batch_tokens, seed=0).epoch(0):
-                tokens_BT, targets_BT = dataset.collate(batch)
+                micro_batch = dataset.collate(batch, number)
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                    loss, count = model.loss(tokens_BT.to(device), targets_BT.to(device))  # type: ignore[operator]
+                    loss, count = model.loss(*(part.to(device) for part in micro_batch))  # type: ignore[operator]
                 task_sum += float(loss) * int(count)
                 task_count += int(count)
             losses[f"eval_loss_{task}"] = task_sum / task_count

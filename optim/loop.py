@@ -25,8 +25,8 @@ from optim.journal import Journal
 from optim.parallel import barrier, rank, sum_gradients, sum_numbers
 from optim.qkclip import NOTHING_SEEN
 
-MicroBatch = tuple[Tensor, Tensor]
-"""tokens_BT and targets_BT, both int64; a target of -100 bears no loss."""
+MicroBatch = tuple[Tensor, ...]
+"""What `loss` takes: tokens_BT and targets_BT, both int64, a target of -100 bearing no loss; then perhaps branch_BT."""
 
 Batches = Callable[[int], Iterable[Sequence[MicroBatch]]]
 """From a step number to the batches from that step on; each is this rank's micro-batches, possibly none."""
@@ -35,7 +35,7 @@ Batches = Callable[[int], Iterable[Sequence[MicroBatch]]]
 class Trainable(Protocol):
     """The door that a model is trained through."""
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, int | Tensor]:
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, *branch_BT: Tensor) -> tuple[Tensor, int | Tensor]:
         """The mean loss over the targets, and how many targets there were."""
 
 
@@ -161,13 +161,13 @@ def _forward_backward(
 ) -> tuple[float, float, float]:
     """Leave the gradient of the *sum* of losses; return that sum and the numbers of targets and tokens."""
     loss_sum, targets, tokens = 0.0, 0, 0
-    for tokens_BT, targets_BT in micro_batches:
+    for micro_batch in micro_batches:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            loss, count = model.loss(tokens_BT.to(device), targets_BT.to(device))  # type: ignore[operator]
+            loss, count = model.loss(*(part.to(device) for part in micro_batch))  # type: ignore[operator]
         (loss * count).backward()
         loss_sum += float(loss.detach()) * int(count)
         targets += int(count)
-        tokens += tokens_BT.numel()
+        tokens += micro_batch[0].numel()
     return loss_sum, targets, tokens
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from optim.dataset import DatasetBuilder
+from optim.dataset import Branch, DatasetBuilder
 
 BATCH = 1000
 
@@ -20,8 +20,10 @@ BATCH = 1000
 class Pair(Protocol):
     """One training text: what is given, what is to be learned, and the task that it belongs to.
 
-    Two attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent);
-    `linked` is text between prompt and target of which only some tokens bear loss (`tokenise` says which).
+    More attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent);
+    `linked` is text between prompt and target of which only some tokens bear loss (`tokenise` says which);
+    `shared` is text before the prompt that the texts next to it begin with too, which is then stored and computed
+    once for them together; a text that is `alone` lies among them, but does not begin with it.
     """
 
     @property
@@ -61,7 +63,11 @@ def sample_texts(pairs: Sequence[Pair], examples: int, seed: int) -> Iterator[st
     what the tokenizer is trained on.
     """
     for pair in random.Random(seed).sample(pairs, min(examples, len(pairs))):
-        yield pair.prompt + getattr(pair, "linked", "")
+        yield (
+            ("" if getattr(pair, "alone", False) else getattr(pair, "shared", ""))
+            + pair.prompt
+            + getattr(pair, "linked", "")
+        )
         yield pair.target
 
 
@@ -80,6 +86,13 @@ def tokenise(
     All of the target bears loss, of the `linked` text the tokens in `learned_in_linked`, of the prompt none.
     """
     builder = DatasetBuilder(vocabulary, max_length)
+    shared, branches = "", list[Branch]()
+
+    def finish() -> None:
+        if branches:
+            builder.add_tree(encoder.encode_batch([shared])[0], branches)
+            branches.clear()
+
     starts = range(0, len(pairs), BATCH)
     for start in track(starts, "tokenising", console=console, disable=not console.is_terminal):
         batch = pairs[start : start + BATCH]
@@ -89,7 +102,15 @@ def tokenise(
         for pair, prompt, linked, target in zip(batch, prompts, links, targets, strict=True):
             ended = target if eos in target else [*target, eos]
             learned = [False] * len(prompt) + [token in learned_in_linked for token in linked]
-            builder.add(prompt + linked, ended, pair.task, getattr(pair, "weight", 1.0), learned)
+            if getattr(pair, "shared", "") != shared:
+                finish()
+                shared = getattr(pair, "shared", "")
+            if shared:
+                alone = getattr(pair, "alone", False)
+                branches.append(Branch(prompt + linked, ended, pair.task, learned, alone))
+            else:
+                builder.add(prompt + linked, ended, pair.task, getattr(pair, "weight", 1.0), learned)
+    finish()
     return builder
 
 

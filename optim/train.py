@@ -1,7 +1,7 @@
 """Train a model on the corpus: `python -m optim.train --config FILE`, or `torchrun -m optim.train` on several
 ranks.
 
-The one file of `optim` that knows `model` and `corpus`; it puts the library's parts together.
+The one file of `optim` that knows `model`, `corpus` and sqlconf's embedder; it puts the library's parts together.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def _prepare(
     dataset = TokenDataset.read(folder)
     made = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     console.print(
-        f"{len(dataset):,} examples, {len(dataset.tokens):,} tokens, made {made}, in {folder}; "
+        f"{len(dataset):,} sequences, {len(dataset.tokens):,} tokens, made {made}, in {folder}; "
         "remove that folder to make them anew"
     )
     return model_room.Tokenizer.load(folder), dataset
@@ -330,8 +330,11 @@ def _tokenizer_digest(start: Path | None) -> str | None:
 
 def _make_data(config: RunConfig, shape: Any, folder: Path, console: Console) -> None:
     from corpus.mixture import CHAT_TEMPLATE, REFERENCES, SPECIAL_TOKENS, training_texts
+    from corpus.nearness import Nearness
+    from sqlconf.embedding import Embedder
 
-    pairs = collect(training_texts(dict(config.data), config.train.seed), console)
+    near = Nearness(Embedder().embed)
+    pairs = collect(training_texts(dict(config.data), config.train.seed, near), console)
     if config.model.start:
         tokenizer = model_room.Tokenizer.load(config.model.start)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.back_translation import BackTranslation
 from sqlconf.embedding import shared_embedder
@@ -35,6 +36,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
         signals,
         load_fusion(settings, signals),
         mask=mask,
+        near=Nearness(shared_embedder().embed),
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
         abstain_below=settings.abstain_below,

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from corpus import references
 from corpus.errors import CorpusError
 from corpus.fold import grounded, unfold
+from corpus.linking import Near
 from corpus.mixture import tell_prompt, verify_prompt
 from corpus.references import EOS, YES, Binding, Prompt
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
@@ -130,6 +131,7 @@ class Pipeline:
         fusion: Fusion,
         *,
         mask: ReferenceMask | None = None,
+        near: Near | None = None,
         candidates: int = 4,
         max_tokens: int = 160,
         abstain_below: float = 0.5,
@@ -138,6 +140,7 @@ class Pipeline:
         self.signals = list(signals)
         self.fusion = fusion
         self.abstain_below = abstain_below
+        self.near = near
         self._mask = mask
         self._candidates = candidates
         self._max_tokens = max_tokens
@@ -150,7 +153,7 @@ class Pipeline:
         if not questions:
             return []
         started = time.perf_counter()
-        prompts = [references.ask(text, db.schema(), db.contents()) for text, db in questions]
+        prompts = [references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions]
         found = self.engine.generate(
             [prompt.text for prompt in prompts],
             max_tokens=self._max_tokens,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from corpus.demo_questions.grammar import SPLITS, Grammar, Intent, Split
+from corpus.demo_questions.grammar import SPLITS, Grammar, Intent, Split, plain
 from corpus.demo_questions.values import Value, Values
 from corpus.errors import CorpusError
 from corpus.spider import Example
@@ -26,6 +26,7 @@ class Draw:
     intent: str
     facet: str | None
     wording: str  # the question with its slots open, before slips
+    phrase: str  # the wording less the frame around it
     literals: frozenset[str]  # SQL text of the values that belong to one split
 
 
@@ -75,7 +76,11 @@ def _draw(
 ) -> Draw | None:
     facet = rng.choice(intent.facets_for(split))
     frames, phrase = grammar.frames_of(intent, rng.choice(intent.wordings[split]), split)
-    wording = grammar.expand(rng.choice(frames).replace("{np}", phrase), split, facet, rng.choice)
+    frame = rng.choice(frames)
+    phrase = grammar.expand(phrase, split, facet, rng.choice)
+    if split == "train" and plain(phrase) in grammar.held_back:
+        return None
+    wording = grammar.expand(frame.replace("{np}", phrase), split, facet, rng.choice)
     template = grammar.expand(intent.sql, split, facet, rng.choice)
     slots = _SLOT.findall(template)
     for _ in range(_TRIES):
@@ -87,7 +92,7 @@ def _draw(
             question = _typed(wording, chosen, split, rng)
             literals = frozenset(value.sql for value in chosen.values() if not value.shared)
             example = Example(number, question, sql, "demo")
-            return Draw(example, intent.name, facet.name if facet else None, wording, literals)
+            return Draw(example, intent.name, facet.name if facet else None, wording, phrase, literals)
     return None
 
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -112,6 +112,21 @@ class Grammar:
             return self.frames["said", split], wording[2:]
         return self.frames[intent.kind, split], wording
 
+    def phrases(self, split: Split) -> set[str]:
+        """Everything that the split's intents can say, less the frames around it, with slots open."""
+        return {
+            plain(expanded)
+            for intent in self.intents
+            for facet in intent.facets_for(split)
+            for wording in intent.wordings[split]
+            for expanded in self.expansions(self.frames_of(intent, wording, split)[1], split, facet)
+        }
+
+    @cached_property
+    def held_back(self) -> frozenset[str]:
+        """The phrases of calibration and test, which train may not say."""
+        return frozenset(self.phrases("calibration") | self.phrases("test"))
+
     @classmethod
     @lru_cache(maxsize=1)
     def load(cls) -> "Grammar":
@@ -142,6 +157,11 @@ class Grammar:
                             raise CorpusError(
                                 f"intent {intent.name} ({named}): unknown {error} in {text!r}."
                             ) from None
+
+
+def plain(text: str) -> str:
+    """A wording without case and punctuation, so that a question mark makes no difference."""
+    return " ".join(re.sub(r"[^\w{}<>=%#]+", " ", text.lower()).split())
 
 
 def _tidy(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from corpus.compare import is_ordered, same_answer
 from corpus.contents import Contents
 from corpus.coverage import coverage
+from corpus.demo import build_demo_database
 from corpus.errors import BrokenLine, CorpusError, NotADatabase
 from corpus.held_out import write_demo
 from corpus.joins import connect
-from corpus.mixture import calibration_databases, fingerprint, training_texts
+from corpus.mixture import GROUP, _sources, calibration_databases, fingerprint, training_texts
 from corpus.schema import ForeignKey, Schema, read_schema, schema_from_ddl
 from corpus.spider import DatabaseFolder, read_examples
 
@@ -117,8 +119,8 @@ def test_training_texts_follow_from_the_seed() -> None:
 
 def test_the_demo_may_keep_its_order_and_is_shuffled_otherwise() -> None:
     def first_tables(data: dict[str, float]) -> set[str]:
-        pairs = [pair for pair in training_texts({"demo": 40, **data}, 7) if pair.task == "ask"]
-        return {re.sub("<.*", "", pair.prompt.removeprefix("<bos><schema><tab> ")) for pair in pairs}
+        pairs = [pair for pair in training_texts({"demo": 160, **data}, 7) if pair.task == "ask"]
+        return {re.sub("<.*", "", pair.shared.removeprefix("<bos><schema><tab> ")) for pair in pairs}
 
     assert first_tables({"demo_in_order": 1.0}) == {"suppliers"}
     assert len(first_tables({})) > 3
@@ -198,3 +200,29 @@ def test_held_out_files_are_what_eval_reads(tmp_path: Path) -> None:
     folder = DatabaseFolder(tmp_path)
     assert len(examples) == 20 and {e.db_id for e in examples} == {"demo"}
     assert folder.schema("demo").table("suppliers") is not None
+
+
+def test_questions_on_a_database_share_its_schema_and_no_pair_is_lost() -> None:
+    pairs = list(training_texts({"demo": 64, "tell": 1.0, "verify": 1.0}, 3))
+    asked = [pair for pair in pairs if pair.task == "ask"]
+    assert len({pair.linked for pair in asked}) > 60
+    assert {pair.shared.count("<tab>") for pair in pairs} == {8}
+    runs = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.shared)]
+    assert len(runs) == 64 // GROUP
+    assert all(pair.alone == (pair.task == "tell") for pair in pairs)
+
+
+def test_synthetic_questions_leave_out_the_databases_kept_for_calibration(tmp_path: Path) -> None:
+    folder = tmp_path / "spider" / "databases"
+    folder.mkdir(parents=True)
+    for name in ("kept", "left_out"):  # by name the first of two is left out
+        build_demo_database(folder / f"{'z' if name == 'kept' else 'a'}_{name}.sqlite")
+    lines = [
+        json.dumps({"id": d, "question": "q", "sql": "SELECT 1", "db_id": d})
+        for d in ("a_left_out", "z_kept")
+    ]
+    (tmp_path / "spider" / "train.jsonl").write_text("\n".join(lines))
+    drawn: list[str] = []
+    for source in _sources({"root": str(tmp_path), "synthetic": 30, "holdout": 8}, 0, tmp_path):
+        drawn += [example.db_id for example in source.examples]
+    assert drawn == ["z_kept"] * 30

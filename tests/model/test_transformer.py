@@ -129,3 +129,32 @@ def test_an_impossible_shape_is_refused(change: dict[str, int], says: str) -> No
 
 def test_config_survives_json(shape: ModelConfig) -> None:
     assert ModelConfig.from_json(shape.to_json()) == shape
+
+
+@torch.no_grad()
+def test_branches_are_what_they_would_be_alone(shape: ModelConfig) -> None:
+    model = seeded(shape)
+    trunk, one, two, apart = tokens(shape, batch=1).split([30, 12, 20, 8], dim=1)
+    branch = torch.tensor([[0] * 30 + [1] * 12 + [2] * 20 + [-1] * 8])
+    together = model(torch.cat([trunk, one, two, apart], dim=1), branch)[0]
+    close = {"atol": 1e-5, "rtol": 0}
+    torch.testing.assert_close(together[:42], model(torch.cat([trunk, one], dim=1))[0], **close)
+    torch.testing.assert_close(together[42:62], model(torch.cat([trunk, two], dim=1))[0, 30:], **close)
+    torch.testing.assert_close(together[62:], model(apart)[0], **close)
+
+
+@torch.no_grad()
+def test_max_logits_of_branches_are_the_largest_of_each_alone() -> None:
+    model = seeded(TINY)
+    attention = model.layers[0].self_attn
+    attention.track_max_logits = True
+
+    def seen(*run: torch.Tensor) -> torch.Tensor:
+        attention.max_logits_H = None
+        model(*run)
+        return attention.max_logits_H
+
+    trunk, one, two = tokens(TINY, batch=1).split([30, 20, 20], dim=1)
+    branch = torch.tensor([[0] * 30 + [1] * 20 + [2] * 20])
+    apart = torch.maximum(seen(torch.cat([trunk, one], dim=1)), seen(torch.cat([trunk, two], dim=1)))
+    torch.testing.assert_close(seen(torch.cat([trunk, one, two], dim=1), branch), apart, atol=1e-5, rtol=0)

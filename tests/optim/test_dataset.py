@@ -4,7 +4,7 @@ import io
 import signal
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from optim import Batcher, DataError, DatasetBuilder, TokenDataset
+from optim.dataset import ARRAYS, Branch
 from optim.prepare import sample_texts, tokenise
 
 
@@ -120,7 +121,7 @@ def test_it_comes_back_from_disk_in_the_smallest_type(tmp_path, vocabulary, dtyp
     dataset.write(tmp_path / "data", with_files=lambda folder: (folder / "more").write_text("x"))
     again = TokenDataset.read(tmp_path / "data")
     assert again.tokens.dtype == dtype
-    for name in ("tokens", "learned", "offsets", "task", "weight"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(again, name), getattr(dataset, name))
     assert again.tasks == dataset.tasks == ("task0", "task1")
     assert (tmp_path / "data" / "more").read_text() == "x"
@@ -211,3 +212,53 @@ def test_ranks_and_micro_batches_partition_the_batch(dataset):
 def test_a_batch_too_small_for_the_ranks_is_an_error():
     with pytest.raises(DataError, match="cannot be shared among 3 ranks"):
         next(batcher(make([10, 10]), world=3)(0))
+
+
+@dataclass
+class Shared(Linked):
+    shared: str = ""
+    alone: bool = False
+
+
+def shown(row, blank=-100):
+    return "".join("." if token == blank else chr(token) for token in row)
+
+
+def test_texts_that_begin_alike_share_a_sequence_and_bear_the_loss_they_bear_apart():
+    pairs = [
+        Shared("", "A$", "ask", "q1?", shared="schema:"),
+        Shared("t", "B$", "tell", shared="schema:", alone=True),
+        Shared("", "C$", "ask", "r2?", shared="schema:"),
+        Shared("p", "D$", "ask"),
+    ]
+    options = {"vocabulary": 128, "max_length": 99, "eos": ord("$"), "console": Console(file=io.StringIO())}
+    builder = tokenise(pairs, Letters(), **options, learned_in_linked=frozenset(map(ord, "12")))
+    assert builder.counts == {"ask": [3, 0, 20], "tell": [1, 0, 3]}
+    tokens_BT, targets_BT, branch_BT = builder.build().collate([0, 1])
+    assert shown(tokens_BT[0], 0) == "schema:q1?A$r2?C$tB"
+    assert shown(targets_BT[0]) == ".......1.A$.2.C$.B$"
+    assert branch_BT[0].tolist() == [0] * 7 + [1] * 5 + [2] * 5 + [-1] * 2
+    assert shown(targets_BT[1]).rstrip(".") == "D$"
+
+
+def test_a_trunk_is_repeated_where_its_branches_do_not_fit_and_none_is_lost():
+    builder = DatasetBuilder(100, max_length=30)
+    branches = [Branch([3], [4] * (i % 7 + 1), "a", [False]) for i in range(40)]
+    builder.add_tree([9] * 10, [*branches, Branch([3], [4] * 25, "a", [False])])
+    dataset = builder.build()
+    assert builder.counts["a"][:2] == [40, 1]
+    assert dataset.lengths.max() <= 30 and (dataset.lengths > 15).all()
+    rows = [dataset.tokens[a:b] for a, b in pairwise(dataset.offsets)]
+    assert all((row[:10] == 9).all() for row in rows)
+    assert sum((row == 3).sum() for row in rows) == 40
+    assert (dataset.tokens == 4).sum() == sum(len(branch.target) for branch in branches)
+
+
+def test_the_loss_of_one_task_is_on_its_tokens_alone():
+    builder = DatasetBuilder(100, max_length=30)
+    builder.add_tree([9, 9], [Branch([3], [4, 2], "a", [False]), Branch([5], [6, 2], "b", [False])])
+    builder.add([3], [4, 2], "a")
+    dataset = builder.build()
+    assert dataset.of_task(np.arange(2), dataset.tasks.index("b")).tolist() == [0]
+    _, targets_BT, _ = dataset.collate([0], task=dataset.tasks.index("b"))
+    assert targets_BT[0].tolist() == [-100, -100, -100, -100, -100, 6, 2]

@@ -19,7 +19,7 @@ vocab_size = 700
 max_position_embeddings = 1024
 
 [data]
-demo = 40
+demo = 300
 
 [train]
 steps = 6
