@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from model.config import ModelConfig
 from model.rmsnorm import RMSNorm
 from model.rotary import rotate, softmax_scale
+from model.tree_attention import Tree, tree_attention
 
 _QUERY_CHUNK = 64  # rows of QK^T that the max-logit pass holds at a time
 
@@ -56,22 +57,29 @@ class LatentAttention(nn.Module):
         x_BTD: Tensor,
         rotary_TR: Tensor,
         valid_BT: Tensor | None = None,
-        bias_B1TT: Tensor | None = None,
+        sees: Tensor | list[Tree] | None = None,
     ) -> Tensor:
         """[B, T, D] to [B, T, D]. Queries where valid_BT is false do not count in max_logits_H.
 
-        bias_B1TT, 0 or -inf, says which keys a query sees; None is the causal order. rotary_TR may differ by
-        sequence: [B, T, R/2].
+        `sees` says which keys a query sees: a bias [B, 1, T, T] of 0 and -inf, a tree for each sequence, or, if None,
+        the causal order. rotary_TR may differ by sequence: [B, T, R/2].
         """
         q_BTHK, k_BTHK, v_BTHV = self._queries_keys_values(x_BTD, rotary_TR)
         q_BHTK, k_BHTK, v_BHTV = q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHV.transpose(1, 2)
-        if self.track_max_logits:
-            seen_H = max_logits(q_BHTK.detach(), k_BHTK.detach(), self.scale, valid_BT, bias_B1TT)
-            self.max_logits_H = seen_H if self.max_logits_H is None else self.max_logits_H.maximum(seen_H)
-        o_BHTV = F.scaled_dot_product_attention(
-            q_BHTK, k_BHTK, v_BHTV, bias_B1TT, is_causal=bias_B1TT is None, scale=self.scale
-        )
+        if isinstance(sees, list):
+            o_BHTV, largest_BHT = tree_attention(q_BHTK, k_BHTK, v_BHTV, self.scale, sees)
+            if self.track_max_logits:
+                self._saw(_largest(largest_BHT, valid_BT))
+        else:
+            if self.track_max_logits:
+                self._saw(max_logits(q_BHTK.detach(), k_BHTK.detach(), self.scale, valid_BT, sees))
+            o_BHTV = F.scaled_dot_product_attention(
+                q_BHTK, k_BHTK, v_BHTV, sees, is_causal=sees is None, scale=self.scale
+            )
         return self.o_proj(o_BHTV.transpose(1, 2).flatten(2))
+
+    def _saw(self, seen_H: Tensor) -> None:
+        self.max_logits_H = seen_H if self.max_logits_H is None else self.max_logits_H.maximum(seen_H)
 
     def _queries_keys_values(self, x_BTD: Tensor, rotary_TR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.q_rank is None:
@@ -170,6 +178,10 @@ def max_logits(
         else:
             logits_BHts += bias_B1TT[:, :, start:stop, :stop]
         rows_BHT[:, :, start:stop] = logits_BHts.amax(-1)
+    return _largest(rows_BHT, valid_BT).float() * scale
+
+
+def _largest(rows_BHT: Tensor, valid_BT: Tensor | None) -> Tensor:
     if valid_BT is not None:
         rows_BHT.masked_fill_(~valid_BT[:, None], -torch.inf)
-    return rows_BHT.amax((0, 2)).float() * scale
+    return rows_BHT.amax((0, 2))

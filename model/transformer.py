@@ -18,6 +18,7 @@ from model.moe import Experts, MixtureOfExperts, Router
 from model.rmsnorm import RMSNorm
 from model.rotary import rotary_table
 from model.swiglu import SwiGLU
+from model.tree_attention import Tree, trees
 
 NO_TARGET = -100
 
@@ -34,9 +35,13 @@ class Layer(nn.Module):
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size) if dense else MixtureOfExperts(config)
 
     def forward(
-        self, x_BTD: Tensor, rotary_TR: Tensor, valid_BT: Tensor | None, bias_B1TT: Tensor | None
+        self,
+        x_BTD: Tensor,
+        rotary_TR: Tensor,
+        valid_BT: Tensor | None,
+        sees: Tensor | list[Tree] | None,
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary_TR, valid_BT, bias_B1TT)
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary_TR, valid_BT, sees)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
 
@@ -88,15 +93,17 @@ class Transformer(nn.Module):
                 f"a sequence of {length} tokens exceeds max_position_embeddings "
                 f"({self.config.max_position_embeddings}); shorten it"
             )
-        rotary_TR, bias_B1TT = self._rotary(length, tokens_BT.device), None
+        rotary_TR = self._rotary(length, tokens_BT.device)
+        sees: Tensor | list[Tree] | None = None
         if branch_BT is not None:
             rotary_TR = rotary_TR[branch_positions(branch_BT)]
-            bias_B1TT = branch_bias(branch_BT, self.norm.weight.dtype)
+            on_cpu = branch_BT.device.type == "cpu"
+            sees = trees(branch_BT) if on_cpu else branch_bias(branch_BT, self.norm.weight.dtype)
         pad = self.config.pad_token_id
         valid_BT = None if pad is None else tokens_BT != pad
         x_BTD = self.embed_tokens(tokens_BT)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, rotary_TR, valid_BT, bias_B1TT)
+            x_BTD = layer(x_BTD, rotary_TR, valid_BT, sees)
         return self.norm(x_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from corpus.nearness import Nearness
 from corpus.references import ANY
+from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
 from sqlconf.back_translation import BackTranslation
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
@@ -40,11 +41,12 @@ def load_pipeline(settings: Settings) -> Pipeline:
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
         abstain_below=settings.abstain_below,
+        run_candidates=settings.run_candidates,
     )
 
 
 def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal]:
-    """The three families of arXiv 2506.17203, and what the token probabilities say."""
+    """The three families of arXiv 2506.17203, what the token probabilities say, and whether candidates agree."""
     model, embedder = LanguageModel(engine, mask), shared_embedder()
     return [
         BackTranslation(model, embedder),
@@ -53,6 +55,9 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
         likelihood(),
         weakest_token(),
         whole_sequence(),
+        Agreement(),
+        ResultProbability(),
+        NonEmpty(),
     ]
 
 

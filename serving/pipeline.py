@@ -7,22 +7,17 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from corpus import references
-from corpus.errors import CorpusError
-from corpus.fold import grounded, unfold
 from corpus.linking import Near
 from corpus.mixture import tell_prompt, verify_prompt
-from corpus.references import EOS, YES, Binding, Prompt
+from corpus.references import YES, Binding
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
+from .candidates import Choice, Context, choose
 from .databases import Database
 from .engines import Completion, Engine
-from .errors import BadSql, GuardError
-from .execution import compiles
-from .guard import check
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,21 +43,6 @@ class AskResult:
     completion_tokens: int
     ms: float
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class Context:
-    """What goes along with an Answer: its prompt and the text that the model wrote, its end included."""
-
-    prompt: Prompt
-    written: str
-
-
-@dataclass(frozen=True)
-class _Choice:
-    sql: str
-    completion: Completion
-    context: Context
 
 
 class LanguageModel:
@@ -135,6 +115,7 @@ class Pipeline:
         candidates: int = 4,
         max_tokens: int = 160,
         abstain_below: float = 0.5,
+        run_candidates: bool = True,
     ) -> None:
         self.engine = engine
         self.signals = list(signals)
@@ -144,9 +125,11 @@ class Pipeline:
         self._mask = mask
         self._candidates = candidates
         self._max_tokens = max_tokens
+        self._run_candidates = run_candidates
 
     def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
-        """SQL with a confidence for each question on its database. Runs nothing that was generated.
+        """SQL with a confidence for each question on its database. Candidates are run to compare what they give, briefly
+        and behind both walls, unless `run_candidates` is off.
 
         Raises DatabaseUnavailable, PromptTooLong or EngineError, each on behalf of the whole batch.
         """
@@ -163,25 +146,32 @@ class Pipeline:
             else [self._mask.allowed(prompt.binding) for prompt in prompts],
         )
         choices = [
-            _choose(prompt, completions, database.path)
+            choose(prompt, completions, database.path, run=self._run_candidates)
             for prompt, completions, (_, database) in zip(prompts, found, questions, strict=True)
         ]
         answers = [
-            Answer(text, choice.sql, database.schema(), choice.completion.logprobs, choice.context)
+            Answer(
+                text,
+                choice.sql,
+                database.schema(),
+                choice.completion.logprobs,
+                choice.context,
+                choice.candidates,
+            )
             for (text, database), choice in zip(questions, choices, strict=True)
-            if isinstance(choice, _Choice)
+            if isinstance(choice, Choice)
         ]
         readings = iter(measure_all(self.signals, answers))
         ms = (time.perf_counter() - started) * 1000 / len(questions)
         return [
-            self._result(choice, next(readings) if isinstance(choice, _Choice) else [], completions, ms)
+            self._result(choice, next(readings) if isinstance(choice, Choice) else [], completions, ms)
             for choice, completions in zip(choices, found, strict=True)
         ]
 
     def _result(
-        self, choice: _Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float
+        self, choice: Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float
     ) -> AskResult:
-        sql, error = (choice.sql, None) if isinstance(choice, _Choice) else ("", choice)
+        sql, error = (choice.sql, None) if isinstance(choice, Choice) else ("", choice)
         confidence = self.fusion.probability([values(readings)])[0] if error is None else 0.0
         return AskResult(
             sql=sql,
@@ -194,31 +184,3 @@ class Pipeline:
             ms=ms,
             error=error,
         )
-
-
-def _choose(prompt: Prompt, completions: Sequence[Completion], path: Path) -> _Choice | str:
-    """The likeliest candidate that the guard passes and the database can plan; else why there is none.
-
-    One whose values stand in the columns that they are compared with goes before one of which that is not so.
-    """
-    reason = ""
-    spare: _Choice | None = None
-    for completion in completions:
-        if completion.finish_reason == "length":
-            reason = reason or "it did not come to an end"
-            continue
-        try:
-            sql = unfold(completion.text, prompt.binding)
-            check(sql)
-            compiles(path, sql)
-            choice = _Choice(sql, completion, Context(prompt, completion.text + EOS))
-            if grounded(completion.text, prompt.binding):
-                return choice
-            spare = spare or choice
-        except (CorpusError, RecursionError) as error:
-            reason = reason or str(error)
-        except (GuardError, BadSql) as error:
-            reason = reason or error.message
-    if spare is not None:
-        return spare
-    return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         None, ge=1, le=512, description="of the language model; torch's choice if unset"
     )
     candidates: int = Field(4, ge=1, le=16, description="SQL statements considered for a question")
+    run_candidates: bool = Field(
+        True, description="run them, read-only and briefly, to see which agree; off, none is run unasked"
+    )
     max_tokens: int = Field(160, ge=8, le=2_048, description="of a generated statement")
     abstain_below: float = Field(
         0.5, ge=0, le=1, description="confidence under which the answer is to abstain"

@@ -50,6 +50,20 @@ class SchemaView(Protocol):
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """One of the statements that were considered for an answer."""
+
+    sql: str
+    """Empty for what could not be run."""
+    logprob: float
+    """Natural logarithm of the whole statement's probability."""
+    result: str | None
+    """Equal for candidates that give the same rows; None if it was not run."""
+    rows: int | None
+    """How many rows say something (hold more than nulls), as far as was read."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """A question and the SQL that a model wrote for it."""
 
@@ -60,6 +74,8 @@ class Answer:
     """Natural-log probabilities of the generated SQL's tokens, before any mask on the vocabulary."""
     context: object = None
     """Whatever the Model needs to go on from here (serving's prompt); opaque to this package."""
+    candidates: tuple[Candidate, ...] = ()
+    """All that were considered, the answer among them."""
 
 
 class Model(Protocol):

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import TINY, seeded, tokens
 
 from model import PRESETS, ModelConfig, ModelError, Transformer
 from model.head import linear_cross_entropy, linear_cross_entropy_reference
 from model.rmsnorm import RMSNorm, rms_norm_reference
+from model.transformer import branch_bias
+from model.tree_attention import PADDING, tree_attention, trees
 
 
 @torch.no_grad()
@@ -141,6 +144,32 @@ def test_branches_are_what_they_would_be_alone(shape: ModelConfig) -> None:
     torch.testing.assert_close(together[:42], model(torch.cat([trunk, one], dim=1))[0], **close)
     torch.testing.assert_close(together[42:62], model(torch.cat([trunk, two], dim=1))[0, 30:], **close)
     torch.testing.assert_close(together[62:], model(apart)[0], **close)
+
+
+def test_tree_attention_is_attention_with_a_dense_mask() -> None:
+    torch.manual_seed(0)
+    branch = torch.tensor([
+        [0] * 20 + [1] * 5 + [2] * 9 + [3] * 3 + [-1] * 4,
+        [0] * 10 + [1] * 12 + [2] * 7 + [PADDING] * 12,
+        [-1] * 30 + [PADDING] * 11,
+        [0] * 41,
+    ])  # fmt: skip
+    q, k, v = (torch.randn(4, 3, 41, size, requires_grad=True) for size in (16, 16, 24))
+    real = (branch != PADDING)[:, None, :, None]
+    weights = torch.randn(4, 3, 41, 24) * real
+    bias = branch_bias(branch, torch.float32)
+    dense = F.scaled_dot_product_attention(q, k, v, bias, scale=0.3)
+    tree, largest = tree_attention(q, k, v, 0.3, trees(branch))
+    close = {"atol": 1e-5, "rtol": 1e-5}
+    torch.testing.assert_close(tree * real, dense * real, **close)
+    for ours, theirs in zip(
+        torch.autograd.grad((tree * weights).sum(), (q, k, v)),
+        torch.autograd.grad((dense * weights).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, **close)
+    expected = (q @ k.mT * 0.3 + bias).amax(-1).masked_fill(~real[..., 0], -torch.inf)
+    torch.testing.assert_close(largest, expected, **close)
 
 
 @torch.no_grad()

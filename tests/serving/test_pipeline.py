@@ -10,12 +10,14 @@ import pytest
 from corpus.fold import fold
 from corpus.references import YES, ask
 from serving.assembly import load_pipeline
+from serving.candidates import Context
 from serving.databases import Database
 from serving.engines import Completion
 from serving.engines.embedded import EmbeddedEngine
 from serving.errors import DatabaseUnavailable
-from serving.pipeline import Context, LanguageModel, Pipeline, ReferenceMask
+from serving.pipeline import LanguageModel, Pipeline, ReferenceMask
 from serving.settings import Settings
+from sqlconf.agreement import Agreement
 from sqlconf.fusion import Fusion
 from sqlconf.likelihood import likelihood
 from sqlconf.signal import Answer
@@ -146,3 +148,36 @@ def test_a_real_checkpoint_answers_in_the_right_shape(settings: Settings, databa
         assert answer.model == "random-tiny"
         assert bool(answer.sql) == (answer.error is None)
         json.dumps([vars(signal) for signal in answer.signals])
+
+
+class Weighed(Scripted):
+    """Writes each text with a probability of its own."""
+
+    def generate(self, prompts: Sequence[str], **_options: object) -> list[list[Completion]]:
+        return [
+            [Completion(text, (7,), (math.log(p),), 5, "stop") for text, p in self.texts] for _ in prompts
+        ]
+
+
+def test_candidates_that_give_the_same_rows_win_together(database: Database) -> None:
+    lone = written(database, "SELECT count(*) FROM suppliers WHERE id = 1"), 0.4
+    one = written(database, "SELECT count(*) FROM suppliers"), 0.3
+    other = written(database, "SELECT count(id) FROM suppliers"), 0.25
+    agreeing = Pipeline(Weighed(lone, one, other), [Agreement()], Fusion.unfitted(["agreement"]))
+    (answer,) = agreeing.ask([("how many suppliers", database)])
+    assert database.execute(answer.sql).rows == [[3]]
+    assert answer.signals[0].value == pytest.approx(0.55 / 0.95)
+    each = Pipeline(
+        Weighed(lone, one, other), [Agreement()], Fusion.unfitted(["agreement"]), run_candidates=False
+    )
+    (answer,) = each.ask([("how many suppliers", database)])
+    assert database.execute(answer.sql).rows == [[1]]
+
+
+def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(database: Database) -> None:
+    empty = written(database, "SELECT name FROM suppliers WHERE id = 77"), 0.5
+    found = written(database, "SELECT name FROM suppliers"), 0.3
+    (answer,) = Pipeline(Weighed(empty, found), [likelihood()], Fusion.unfitted(["likelihood"])).ask(
+        [("names", database)]
+    )
+    assert len(database.execute(answer.sql).rows) == 3

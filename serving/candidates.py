@@ -1,0 +1,113 @@
+"""Which of the statements that the model wrote is the answer: those that run are grouped by what they give."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.errors import CorpusError
+from corpus.fold import grounded, unfold
+from corpus.references import EOS, Prompt
+from sqlconf.signal import Candidate
+
+from .engines import Completion
+from .errors import BadSql, GuardError
+from .execution import Result, compiles, execute
+from .guard import check
+
+MAX_ROWS, MAX_BYTES, TIMEOUT_S = 1_000, 2**20, 0.5
+"""Of a candidate that is run to compare: beyond, results count as the same when what was read is."""
+UNGROUNDED = 0.05
+"""A candidate with a value that its column does not hold counts so much."""
+EMPTY = 0.3
+"""So much counts one that gives no row, or nothing but null."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What goes along with an Answer: its prompt and the text that the model wrote, its end included."""
+
+    prompt: Prompt
+    written: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The statement chosen, and all that were considered."""
+
+    sql: str
+    completion: Completion
+    context: Context
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class _Runnable:
+    completion: Completion
+    candidate: Candidate
+    weight: float
+
+
+def choose(
+    prompt: Prompt, completions: Sequence[Completion], path: Path, *, run: bool = True
+) -> Choice | str:
+    """The likeliest member of the group of like results that is likeliest together; else why there is none.
+
+    A candidate is one that came to an end, that the guard passes and that the database can plan. With `run`, each is
+    executed under the walls, briefly; without, each is a group of its own.
+    """
+    considered: list[Candidate] = []
+    runnable: list[_Runnable] = []
+    reason = ""
+    for completion in completions:
+        try:
+            found = _runnable(prompt, completion, path, run)
+            runnable.append(found)
+            considered.append(found.candidate)
+        except (CorpusError, RecursionError) as error:
+            reason = reason or str(error)
+            considered.append(Candidate("", completion.logprob, None, None))
+        except (GuardError, BadSql) as error:
+            reason = reason or error.message
+            considered.append(Candidate("", completion.logprob, None, None))
+    if not runnable:
+        return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"
+    groups: dict[str, list[_Runnable]] = defaultdict(list)
+    for one in runnable:
+        groups[one.candidate.result or f"sql: {one.candidate.sql}"].append(one)
+    best = max(groups.values(), key=lambda group: sum(one.weight for one in group))
+    chosen = max(best, key=lambda one: one.weight)
+    context = Context(prompt, chosen.completion.text + EOS)
+    return Choice(chosen.candidate.sql, chosen.completion, context, tuple(considered))
+
+
+def _runnable(prompt: Prompt, completion: Completion, path: Path, run: bool) -> _Runnable:
+    """Raises CorpusError, GuardError or BadSql for what cannot be run."""
+    if completion.finish_reason == "length":
+        raise CorpusError("it did not come to an end")
+    sql = unfold(completion.text, prompt.binding)
+    check(sql)
+    compiles(path, sql)
+    weight = math.exp(completion.logprob)
+    if not grounded(completion.text, prompt.binding):
+        weight *= UNGROUNDED
+    result, rows = None, None
+    if run:
+        try:
+            found = execute(path, sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
+            result, rows = _key(found), sum(any(cell is not None for cell in row) for row in found.rows)
+            if not rows:
+                weight *= EMPTY
+        except BadSql:
+            pass  # too slow to know, or a value that does not fit: it stands for itself
+    return _Runnable(completion, Candidate(sql, completion.logprob, result, rows), weight)
+
+
+def _key(result: Result) -> str:
+    """Equal for results of the same rows in any order."""
+    rows = sorted(repr(row) for row in result.rows)
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
