@@ -1,7 +1,7 @@
 """SQL into text over references, and back. `unfold(fold(sql))` is the same query; what is not covered raises FoldError."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -383,11 +383,18 @@ def _identifier(name: str) -> exp.Identifier:
 _COMPARED = re.compile(r"<c(\d+)>\s*(?:<>|[<>]=?|=|(?:not )?in \(|between)\s*<v(\d+)>")
 
 
+_MEMBER = re.compile(r"<c(\d+)>\s*in \( select(?: distinct)?\s*<c(\d+)>")
+
+
 def grounded(folded: str, binding: Binding) -> bool:
-    """Whether every value that stands in some column is compared with a column that holds it.
+    """Whether every value that stands in some column is compared with a column that holds it, and every column that is
+    looked for in a subquery's is that column, its namesake, or tied to it by a key.
 
     What the contents do not hold (numbers, months, dates, new names) says nothing either way.
     """
+    for one, other in _MEMBER.findall(folded):
+        if not _same_kind(_at(binding.columns, one), _at(binding.columns, other), binding.schema.joins):
+            return False
     for column, value in _COMPARED.findall(folded):
         places = _at(binding.values, value).places
         if (
@@ -397,6 +404,15 @@ def grounded(folded: str, binding: Binding) -> bool:
         ):
             return False
     return True
+
+
+def _same_kind(one: tuple[str, str], other: tuple[str, str], joins: Sequence[ForeignKey]) -> bool:
+    """Whether two columns hold the same things: by name, by a key between them, or by a column that both refer to."""
+    if one[1].casefold() == other[1].casefold():
+        return True
+    keys = {((k.table, k.column), (k.ref_table, k.ref_column)) for k in joins}
+    targets = [{place} | {to for of, to in keys if of == place} for place in (one, other)]
+    return bool(targets[0] & targets[1])
 
 
 def verbal(folded: str, binding: Binding) -> str:

@@ -47,6 +47,7 @@ __all__ = [
     "calibration_databases",
     "fingerprint",
     "tell_prompt",
+    "told",
     "training_texts",
     "verify_prompt",
 ]
@@ -196,6 +197,11 @@ def tell_prompt(folded: str, prompt: Prompt) -> str:
     return f"{BOS}{TELL}{verbal(folded, prompt.binding)}{WORDS}"
 
 
+def told(question: str) -> str:
+    """The question as the model puts it after `tell_prompt`."""
+    return f" {plain(question.casefold())}{EOS}"
+
+
 def verify_prompt(folded: str, prompt: Prompt) -> str:
     """Prompt after which the model says <yes> or <no> to its SQL: the question's own, the SQL, its end."""
     return prompt.text + folded
@@ -218,8 +224,7 @@ def _pairs(
     shared = prompt.schema
     yield TextPair("", folded + YES, "ask", prompt.question, shared)
     if rng.random() < data.get("tell", 0.2):
-        words = f" {plain(example.question.casefold())}{EOS}"
-        yield TextPair(tell_prompt(folded, prompt), words, "tell", "", shared, alone=True)
+        yield TextPair(tell_prompt(folded, prompt), told(example.question), "tell", "", shared, alone=True)
     if rng.random() < data.get("verify", 0.1):
         wrong = corrupt(folded, prompt, rng)
         if wrong != folded:

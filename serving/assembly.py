@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
-from sqlconf.back_translation import BackTranslation
+from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
 from sqlconf.fusion import Fusion
@@ -50,6 +50,7 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
     model, embedder = LanguageModel(engine, mask), shared_embedder()
     return [
         BackTranslation(model, embedder),
+        ReverseCheck(model),
         Similarity(embedder),
         SelfReport(model),
         likelihood(),

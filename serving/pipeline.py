@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from corpus import references
 from corpus.linking import Near
-from corpus.mixture import tell_prompt, verify_prompt
+from corpus.mixture import tell_prompt, told, verify_prompt
 from corpus.references import YES, Binding
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
@@ -59,6 +59,15 @@ class LanguageModel:
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
         """The probability that the model gives to <yes> after each answer."""
         return self._on_contexts(answers, self._verify)
+
+    def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
+        """What the model thinks of the question's words, given the SQL."""
+        questions = [answer.question for answer in answers if isinstance(answer.context, Context)]
+        return self._on_contexts(answers, lambda contexts: self._score_words(contexts, questions))
+
+    def _score_words(self, contexts: Sequence[Context], questions: Sequence[str]) -> list[tuple[float, ...]]:
+        prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
+        return self._engine.score(prompts, [told(question) for question in questions])
 
     def _tell(self, contexts: Sequence[Context]) -> list[str]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]

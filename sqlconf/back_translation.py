@@ -2,6 +2,7 @@
 family).
 """
 
+import math
 from collections.abc import Sequence
 
 from sqlconf.embedding import Embedder
@@ -30,3 +31,25 @@ class BackTranslation:
         for i, cosine in zip(worded, cosines, strict=True):
             readings[i] = Reading(self.name, cosine, note=wordings[i] or "")
         return readings
+
+
+class ReverseCheck:
+    """How well the SQL explains the question: the geometric mean of the probabilities that the model gives to the
+    question's own words, asked to put the SQL into words. No words are generated.
+    """
+
+    name = "reverse_check"
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def measure(self, answers: Sequence[Answer]) -> list[Reading]:
+        found = self.model.question_logprobs(answers)
+        if len(found) != len(answers):
+            raise ConfidenceError(f"the model scored {len(found)} questions for {len(answers)} answers")
+        return [self._read(logprobs) for logprobs in found]
+
+    def _read(self, logprobs: Sequence[float] | None) -> Reading:
+        if not logprobs:
+            return Reading(self.name, None, note="the model does not score questions")
+        return Reading(self.name, min(1.0, math.exp(sum(logprobs) / len(logprobs))))

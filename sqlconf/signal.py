@@ -83,6 +83,9 @@ class Model(Protocol):
 
     def back_translate(self, answers: Sequence[Answer]) -> list[str | None]: ...
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]: ...
+    def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
+        """Log-probabilities of the question's tokens, where the SQL is given to be put into words."""
+        ...
 
 
 @dataclass(frozen=True)

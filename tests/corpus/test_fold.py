@@ -159,6 +159,9 @@ def test_any_column_name_comes_back_quoted_as_sqlite_needs(name: str, tmp_path: 
         ("SELECT name FROM singer WHERE name = 'France'", False),
         ("SELECT name FROM singer WHERE country = 'France' AND age > 30", True),
         ("SELECT country FROM singer WHERE age > 30 AND name <> 'France'", False),
+        ("SELECT name FROM singer WHERE singer_id NOT IN (SELECT singer_id FROM singer_in_concert)", True),
+        ("SELECT name FROM singer WHERE singer_id NOT IN (SELECT concert_id FROM singer_in_concert)", False),
+        ("SELECT name FROM singer WHERE name IN (SELECT concert_name FROM concert)", False),
     ],
 )
 def test_a_value_is_grounded_in_a_column_that_holds_it(

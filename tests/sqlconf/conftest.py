@@ -45,17 +45,26 @@ SUPPLY = Schema(
 
 
 class TableModel:
-    """Implements sqlconf's Model by looking the SQL up in two tables."""
+    """Implements sqlconf's Model by looking the SQL up in tables."""
 
-    def __init__(self, words: dict[str, str | None], reports: dict[str, float | None]):
+    def __init__(
+        self,
+        words: dict[str, str | None],
+        reports: dict[str, float | None],
+        questions: dict[str, tuple[float, ...] | None] | None = None,
+    ):
         self.words = words
         self.reports = reports
+        self.questions = questions or {}
 
     def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
         return [self.words.get(answer.sql) for answer in answers]
 
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
         return [self.reports.get(answer.sql) for answer in answers]
+
+    def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
+        return [self.questions.get(answer.sql) for answer in answers]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlconf.back_translation import BackTranslation
+from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.errors import ConfidenceError
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
 from sqlconf.self_report import SelfReport
@@ -58,6 +58,12 @@ def test_back_translation_compares_the_models_words(embedder, answer, table_mode
     assert right.note == "count the orders of every supplier"
     assert silent.value is None
     assert "no words" in silent.note
+
+
+def test_the_reverse_check_is_the_mean_probability_of_the_questions_words(answer, table_model) -> None:
+    model = table_model({}, {}, {"a": (math.log(0.5), math.log(0.125)), "b": (0.0,), "c": None, "d": ()})
+    readings = ReverseCheck(model).measure([answer(QUESTION, sql) for sql in "abcd"])
+    assert [r.value for r in readings] == [pytest.approx(0.25), 1.0, None, None]
 
 
 def test_self_report_is_what_the_model_says_if_it_is_a_share(answer, table_model) -> None:
