@@ -1,4 +1,6 @@
-"""Questions that training leaves out, as files that `suresql eval` reads: to calibrate on, and to test on."""
+"""Questions as files that `suresql eval` reads: those that training leaves out, to calibrate and to test on; and
+others that a half-trained model attempts, to learn from its own mistakes.
+"""
 
 import json
 import random
@@ -8,8 +10,9 @@ from pathlib import Path
 
 from corpus.demo import build_demo_database
 from corpus.demo_questions import Split, demo_questions
-from corpus.mixture import HOLDOUT, calibration_databases
-from corpus.spider import Example, read_examples
+from corpus.mixture import ATTEMPTED, HOLDOUT, calibration_databases
+from corpus.spider import DatabaseFolder, Example, read_examples
+from corpus.synthetic import synthetic_questions
 
 
 def write_demo(folder: Path, split: Split, count: int, seed: int) -> Path:
@@ -29,6 +32,23 @@ def write_spider_calibration(folder: Path, root: Path, count: int, seed: int) ->
     for name in left_out:
         shutil.copyfile(root / "spider" / "databases" / f"{name}.sqlite", folder / f"{name}.sqlite")
     return _write(folder / "spider-calibration.jsonl", chosen[:count])
+
+
+def write_attempts(folder: Path, root: Path, count: int, seed: int) -> Path:
+    """`count` generated questions that training may see, half on the demo, half on databases of Spider's training part,
+    and the databases. What a model makes of them, judged, is the training data `attempts`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    demo = build_demo_database(folder / "demo.sqlite")
+    db_ids = {e.db_id for e in read_examples(root / "spider" / "train.jsonl")}
+    kept = sorted(db_ids - calibration_databases(sorted(db_ids), HOLDOUT))
+    databases = DatabaseFolder(root / "spider" / "databases")
+    synthetic: list[Example] = []
+    for i, name in enumerate(kept):
+        shutil.copyfile(databases.path(name), folder / f"{name}.sqlite")
+        own = count // 2 * (i + 1) // len(kept) - count // 2 * i // len(kept)
+        synthetic += synthetic_questions(own, seed, databases.schema(name), databases.path(name), name)
+    return _write(folder / ATTEMPTED, synthetic + demo_questions(count - count // 2, seed, "train", demo))
 
 
 def _write(path: Path, examples: Sequence[Example]) -> Path:

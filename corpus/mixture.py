@@ -1,15 +1,16 @@
 """The training mixture: prompts and targets of every task, from files of questions and from the demo's generator.
 
-Tasks: `ask` (question to SQL, then <yes>), `verify` (the same with SQL made wrong, then <no>: self-report learns from both),
-`tell` (SQL to question: back-translation).
+Tasks: `ask` (question to SQL), `tell` (SQL to question: back-translation), `verify` (question and SQL, then <yes> or <no>:
+self-report, of known SQL, of the same made wrong, and of what a model attempted before).
 """
 
 import hashlib
+import json
 import random
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,9 +70,19 @@ class TextPair(NamedTuple):
 
 HOLDOUT = 8
 """Every n-th database of Spider's training part is left out of training, to calibrate on, unless told otherwise."""
+ATTEMPTED, ATTEMPTS = "attempts.jsonl", "predictions.jsonl"
+"""In the folder `attempts`: the questions, and what `suresql eval` wrote of them."""
 GROUP = 16
 """Questions that share a schema in training, at most."""
 Database = Callable[[str], tuple[Schema, Contents]]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """SQL that a model wrote, and whether it gave what the known SQL gives."""
+
+    sql: str
+    correct: bool
 
 
 @dataclass(frozen=True)
@@ -86,13 +97,16 @@ class Source:
     database: Database
     repeat: int
     in_order: float = 0.0
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    """By an example's id what a model made of it: if there is one, the example serves `verify` alone."""
 
 
 def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None) -> Iterator[TextPair]:
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql`,
-    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `tell` and `verify`
+    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `attempts` (a folder
+    of `held_out.write_attempts` with a model's predictions), `attempts_repeat`, `tell` and `verify`
     (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own order, all
     others being shuffled), `holdout` (every n-th database of Spider's training part is kept for calibration). `near` finds
     names that mean about the same as a word. Every file is read, and every line checked, before the first
@@ -133,7 +147,9 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
             pairs = [
                 pair
                 for example in group
-                for pair in _pairs(example, databases[number], data, order, near, own)
+                for pair in _pairs(
+                    example, databases[number], data, order, near, own, source.attempts.get(example.id)
+                )
             ]
             # A schema that does not fit is cut by question: those cut alike stand together.
             return sorted(pairs, key=lambda pair: pair.shared)
@@ -164,14 +180,18 @@ def _validate(data: dict[str, Any]) -> None:
         "demo",
         "demo_repeat",
         "holdout",
+        "attempts",
+        "attempts_repeat",
     } | shares
     if unknown := set(data) - known:
         raise CorpusError(f"[data] has unknown keys {sorted(unknown)}; expected some of {sorted(known)}.")
     for key, value in data.items():
-        kind: tuple[type, ...] = (str,) if key == "root" else (int, float) if key in shares else (int,)
+        kind: tuple[type, ...] = (
+            (str,) if key in ("root", "attempts") else (int, float) if key in shares else (int,)
+        )
         negative = isinstance(value, int | float) and value < 0
         if isinstance(value, bool) or not isinstance(value, kind) or negative:
-            expected = "the path of a folder" if key == "root" else "a number, 0 or more"
+            expected = "the path of a folder" if kind == (str,) else "a number, 0 or more"
             raise CorpusError(f"[data] {key} is {value!r}; expected {expected}.")
 
 
@@ -214,6 +234,7 @@ def _pairs(
     order: int | None,
     near: Near | None,
     rng: random.Random,
+    attempt: Attempt | None = None,
 ) -> Iterator[TextPair]:
     """The pairs of one example; `order` says how its schema is shuffled, None not at all."""
     prompt = ask(example.question, *database, None if order is None else random.Random(order), near)
@@ -222,13 +243,20 @@ def _pairs(
     except FoldError:
         return
     shared = prompt.schema
-    yield TextPair("", folded + YES, "ask", prompt.question, shared)
+    if attempt is not None:
+        try:
+            verdict = YES if attempt.correct else NO
+            yield TextPair(prompt.question + fold(attempt.sql, prompt.binding), verdict, "verify", "", shared)
+        except FoldError:
+            pass
+        return
+    yield TextPair("", folded, "ask", prompt.question, shared)
     if rng.random() < data.get("tell", 0.2):
         yield TextPair(tell_prompt(folded, prompt), told(example.question), "tell", "", shared, alone=True)
     if rng.random() < data.get("verify", 0.1):
         wrong = corrupt(folded, prompt, rng)
-        if wrong != folded:
-            yield TextPair(prompt.question + wrong, NO, "verify", "", shared)
+        shown, verdict = (wrong, NO) if rng.random() < 0.5 and wrong != folded else (folded, YES)
+        yield TextPair(prompt.question + shown, verdict, "verify", "", shared)
 
 
 _SWAPS = (
@@ -317,6 +345,32 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             data.get("demo_repeat", 1),
             data.get("demo_in_order", 0.0),
         )
+    if "attempts" in data:
+        yield _attempts(Path(data["attempts"]), data.get("attempts_repeat", 1))
+
+
+def _attempts(folder: Path, repeat: int) -> Source:
+    """Questions with a model's judged answers; those that it could not answer are left out."""
+    attempts: dict[str, Attempt] = {}
+    for number, line in enumerate((_read(folder / ATTEMPTS)).splitlines(), start=1):
+        try:
+            found = json.loads(line)
+            if found["sql"] and found["correct"] is not None:
+                attempts[str(found["id"])] = Attempt(found["sql"], bool(found["correct"]))
+        except (ValueError, KeyError, TypeError) as error:
+            where = f"{folder / ATTEMPTS}, line {number}"
+            raise CorpusError(
+                f"{where}: no prediction ({error!r}); make the file with suresql eval."
+            ) from error
+    examples = [example for example in read_examples(folder / ATTEMPTED) if example.id in attempts]
+    return Source("attempts", examples, DatabaseFolder(folder).read, repeat, attempts=attempts)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}; make it with suresql eval.") from error
 
 
 def _wikisql(examples: Sequence[Example], count: int, seed: int) -> Source:

@@ -16,6 +16,7 @@ from corpus.errors import CorpusError
 from corpus.spider import Example, read_examples
 from sqlconf.metrics import auroc, report
 
+from .breakdown import Case, breakdown
 from .databases import Database
 from .errors import EvaluationError, ServingError
 from .execution import execute
@@ -26,6 +27,7 @@ from .question import check_question
 log = logging.getLogger(__name__)
 MAX_ROWS = 100_000  # of a gold answer; one that is longer is compared as far as it goes
 MAX_BYTES = 64 * 2**20
+_KNOWN_SQL_FAILS = "the known SQL does not run"  # how the error of such a line begins, in files of before too
 Progress = Callable[[int, int], None]
 
 
@@ -96,12 +98,13 @@ def evaluate(
             f"{out} cannot be written: {error.strerror}.",
             "Name a file with --predictions that you may write, where there is room.",
         ) from error
-    return metrics([done[example.id] for example in todo])
+    answers = [done[example.id] for example in todo]
+    return metrics(answers, _cases(todo, answers, databases))
 
 
-def metrics(judged: Sequence[Judged]) -> dict[str, Any]:
+def metrics(judged: Sequence[Judged], cases: Sequence[Case] | None = None) -> dict[str, Any]:
     """The fusion's report over all lines whose right SQL is known, and each signal's AUROC over those that it
-    could measure.
+    could measure; of `cases`, which hold the known SQL, accuracy by hardness and database and the errors by kind.
     """
     known = [one for one in judged if one.correct is not None]
     found = report([one.confidence for one in known], [bool(one.correct) for one in known])
@@ -125,7 +128,28 @@ def metrics(judged: Sequence[Judged]) -> dict[str, Any]:
         "accuracy_answered": right / len(answered) if answered else None,
         "without_sql": sum(not one.sql for one in known),
         "without_known_sql": len(judged) - len(known),
+        **({} if cases is None else breakdown(cases)),
     }
+
+
+def _cases(
+    examples: Sequence[Example], judged: Sequence[Judged], databases: dict[str, Database]
+) -> list[Case]:
+    """The lines whose right SQL is known, each beside it."""
+    schemas = {name: database.schema() for name, database in databases.items()}
+    return [
+        Case(
+            db_id=example.db_id,
+            schema=schemas[example.db_id],
+            known=example.sql,
+            predicted=one.sql,
+            correct=one.correct,
+            runs=one.error is None,
+            known_runs=not (one.error or "").startswith(_KNOWN_SQL_FAILS),
+        )
+        for example, one in zip(examples, judged, strict=True)
+        if example.sql is not None and one.correct is not None
+    ]
 
 
 def read_predictions(path: str | Path) -> list[Judged]:
@@ -245,7 +269,7 @@ def _right(example: Example, sql: str, path: Path, timeout_s: float) -> tuple[bo
         gold = execute(path, gold_sql, **limits)
         ordered = is_ordered(gold_sql)
     except (ServingError, RecursionError) as error:
-        return False, f"the known SQL does not run: {error}"
+        return False, f"{_KNOWN_SQL_FAILS}: {error}"
     try:
         check(sql)
         predicted = execute(path, sql, **limits)

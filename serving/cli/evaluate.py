@@ -9,6 +9,8 @@ import typer
 
 from .output import console, errors, number, print_json, table_of
 
+MAX_DATABASES, WORST_DATABASES = 30, 15  # shown all; else so many of the worst
+
 
 def evaluate(
     file: Annotated[
@@ -28,7 +30,9 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON alone.")] = False,
 ) -> None:
-    """Measure accuracy and confidence on questions with known SQL.
+    """Measure accuracy and confidence on questions with known SQL: in all, by hardness (Spider's) and by database.
+
+    A wrong answer is counted under the first thing in which its SQL differs from the known SQL.
 
     [bold]Examples[/bold]
 
@@ -75,7 +79,7 @@ def evaluate(
 
 
 def show_metrics(found: dict[str, Any]) -> None:
-    """The metrics as two tables: of the confidence, and of each signal."""
+    """The metrics as tables: of the confidence, of each signal, and where they are there the breakdown's."""
     plain = [[name, number(value)] for name, value in found.items() if not isinstance(value, dict)]
     console.print(table_of(["metric", "value"], plain))
     signals = [
@@ -83,3 +87,31 @@ def show_metrics(found: dict[str, Any]) -> None:
     ]
     if signals:
         console.print(table_of(["signal", "AUROC", "measured"], signals))
+    if "by_hardness" in found:
+        _show_shares("hardness", found["by_hardness"])
+        _show_errors(found["by_error"])
+        _show_databases(found["by_database"])
+
+
+def _show_shares(name: str, shares: dict[str, dict[str, Any]], title: str = "") -> None:
+    rows = [[key, one["n"], number(one["accuracy"])] for key, one in shares.items()]
+    if rows:
+        console.print(table_of([name, "questions", "accuracy"], rows, title))
+
+
+def _show_errors(counts: dict[str, int]) -> None:
+    """The kinds that there are, the most frequent first, each with its share of the wrong answers."""
+    wrong = sum(counts.values())
+    found = sorted((item for item in counts.items() if item[1]), key=lambda item: -item[1])
+    if found:
+        rows = [[kind.replace("_", " "), count, f"{count / wrong:6.1%}"] for kind, count in found]
+        console.print(table_of(["kind of error", "answers", "share"], rows))
+
+
+def _show_databases(shares: dict[str, dict[str, Any]]) -> None:
+    """All databases, the worst first, or only the worst of many."""
+    worst = sorted(shares.items(), key=lambda item: (item[1]["accuracy"], -item[1]["n"], item[0]))
+    shown, title = worst, ""
+    if len(worst) > MAX_DATABASES:
+        shown, title = worst[:WORST_DATABASES], f"The worst {WORST_DATABASES} of {len(worst)} databases"
+    _show_shares("database", dict(shown), title)

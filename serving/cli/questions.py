@@ -1,4 +1,4 @@
-"""`suresql questions`: questions that training left out, in files for `suresql eval`."""
+"""`suresql questions`: questions in files for `suresql eval`, nearly all of them such as training left out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Kind(StrEnum):
     DEMO_TEST = "demo-test"
     DEMO_CALIBRATION = "demo-calibration"
     SPIDER_CALIBRATION = "spider-calibration"
+    ATTEMPTS = "attempts"
 
 
 def questions(
@@ -30,7 +31,8 @@ def questions(
         Path | None, typer.Option(help="Folder of the data sets, for Spider's.", show_default=False)
     ] = None,
 ) -> None:
-    """Write questions that training left out, with their databases, for suresql eval.
+    """Write questions that training left out, with their databases, for suresql eval. (Of the kind attempts training may
+    see all: a model's answers to them teach the next one to report on itself.)
 
     [bold]Examples[/bold]
 
@@ -44,10 +46,11 @@ def questions(
     from ..errors import EvaluationError
 
     try:
-        if kind is Kind.SPIDER_CALIBRATION:
+        if kind in (Kind.SPIDER_CALIBRATION, Kind.ATTEMPTS):
             if data is None:
-                raise EvaluationError("Spider's questions are not in this package.", "Say --data FOLDER.")
-            file = held_out.write_spider_calibration(folder, data, count, seed)
+                raise EvaluationError("Spider's databases are not in this package.", "Say --data FOLDER.")
+            write = held_out.write_attempts if kind is Kind.ATTEMPTS else held_out.write_spider_calibration
+            file = write(folder, data, count, seed)
         else:
             split: held_out.Split = "test" if kind is Kind.DEMO_TEST else "calibration"
             file = held_out.write_demo(folder, split, count, seed)

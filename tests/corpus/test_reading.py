@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from corpus.compare import is_ordered, same_answer
 from corpus.contents import Contents
 from corpus.coverage import coverage
 from corpus.demo import build_demo_database
+from corpus.demo_questions import demo_questions
 from corpus.errors import BrokenLine, CorpusError, NotADatabase
 from corpus.held_out import write_demo
 from corpus.joins import connect
@@ -114,7 +116,8 @@ def test_training_texts_follow_from_the_seed() -> None:
     first, again = (list(training_texts(data, 7)) for _ in range(2))
     assert first == again != list(training_texts(data, 8))
     assert {pair.task for pair in first} == {"ask", "tell", "verify"}
-    assert all(pair.target.endswith("<eos><yes>") for pair in first if pair.task == "ask")
+    assert all(pair.target.endswith("<eos>") for pair in first if pair.task == "ask")
+    assert {pair.target for pair in first if pair.task == "verify"} == {"<yes>", "<no>"}
 
 
 def test_the_demo_may_keep_its_order_and_is_shuffled_otherwise() -> None:
@@ -226,3 +229,26 @@ def test_synthetic_questions_leave_out_the_databases_kept_for_calibration(tmp_pa
     for source in _sources({"root": str(tmp_path), "synthetic": 30, "holdout": 8}, 0, tmp_path):
         drawn += [example.db_id for example in source.examples]
     assert drawn == ["z_kept"] * 30
+
+
+def test_a_models_attempts_teach_it_to_report_on_itself_and_nothing_else(tmp_path: Path) -> None:
+    build_demo_database(tmp_path / "demo.sqlite")
+    questions = demo_questions(20, 0, "train", tmp_path / "demo.sqlite")
+    fields = ("id", "question", "sql", "db_id")
+    lines = [json.dumps({name: getattr(one, name) for name in fields}) for one in questions]
+    (tmp_path / "attempts.jsonl").write_text("\n".join(lines))
+    made = [
+        {"id": one.id, "sql": "SELECT name FROM parts", "correct": i % 2 == 0}
+        for i, one in enumerate(questions)
+    ]
+    made[0]["sql"] = ""
+    (tmp_path / "predictions.jsonl").write_text("\n".join(map(json.dumps, made)))
+    pairs = list(
+        training_texts({"attempts": str(tmp_path), "attempts_repeat": 2, "tell": 1.0, "verify": 1.0}, 0)
+    )
+    assert len(pairs) == 2 * 19
+    assert {pair.task for pair in pairs} == {"verify"}
+    assert Counter(pair.target for pair in pairs) == {"<yes>": 18, "<no>": 20}
+    (tmp_path / "predictions.jsonl").write_text('{"id": 1}')
+    with pytest.raises(CorpusError, match="line 1: no prediction"):
+        next(training_texts({"attempts": str(tmp_path)}, 0))
