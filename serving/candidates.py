@@ -23,7 +23,7 @@ MAX_ROWS, MAX_BYTES, TIMEOUT_S = 1_000, 2**20, 0.5
 """Of a candidate that is run to compare: beyond, results count as the same when what was read is."""
 UNGROUNDED = 0.05
 """A candidate with a value that its column does not hold counts so much."""
-EMPTY = 0.3
+EMPTY = 0.1
 """So much counts one that gives no row, or nothing but null."""
 
 
