@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from corpus.contents import Contents
 from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
@@ -12,12 +13,15 @@ from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
 from sqlconf.fusion import Fusion
+from sqlconf.grounding import ContentsView, Grounding
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
 from sqlconf.self_report import SelfReport
-from sqlconf.signal import Signal
-from sqlconf.similarity import Similarity
+from sqlconf.shape import Shape
+from sqlconf.signal import Answer, Signal
+from sqlconf.similarity import Similarity, raw
 
-from .calibration import weights_digest
+from .calibration import abstain_threshold, weights_digest
+from .candidates import Context
 from .engines import Engine
 from .engines.embedded import EmbeddedEngine
 from .errors import CheckpointError
@@ -32,16 +36,18 @@ def load_pipeline(settings: Settings) -> Pipeline:
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
     mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
     signals = signals_of(engine, mask)
+    fusion = load_fusion(settings, signals)
     return Pipeline(
         engine,
         signals,
-        load_fusion(settings, signals),
+        fusion,
         mask=mask,
         near=Nearness(shared_embedder().embed),
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
-        abstain_below=settings.abstain_below,
+        abstain_below=abstain_threshold(settings, fusion),
         run_candidates=settings.run_candidates,
+        by_statement=[(Shape(), 2.0), (Grounding(contents_of), 1.0)],
     )
 
 
@@ -52,6 +58,7 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
         BackTranslation(model, embedder),
         ReverseCheck(model),
         Similarity(embedder),
+        Similarity(embedder, view=raw, name="raw_similarity"),
         SelfReport(model),
         likelihood(),
         weakest_token(),
@@ -59,7 +66,17 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
         Agreement(),
         ResultProbability(),
         NonEmpty(),
+        Shape(),
+        Grounding(contents_of),
     ]
+
+
+def contents_of(answer: Answer) -> ContentsView | None:
+    """The values of an answer's database, as candidates.py and the pipeline pass them on."""
+    context = answer.context
+    if isinstance(context, Context):
+        return context.contents
+    return context if isinstance(context, Contents) else None
 
 
 def load_fusion(settings: Settings, signals: Sequence[Signal]) -> Fusion:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.fold import grounded, unfold
 from corpus.references import EOS, Prompt
+from sqlconf.grounding import ContentsView
 from sqlconf.signal import Candidate
 
+from .databases import Database
 from .engines import Completion
 from .errors import BadSql, GuardError
 from .execution import Result, compiles, execute
@@ -33,6 +35,7 @@ class Context:
 
     prompt: Prompt
     written: str
+    contents: ContentsView | None = None
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,30 @@ class _Runnable:
     weight: float
 
 
-def choose(
-    prompt: Prompt, completions: Sequence[Completion], path: Path, *, run: bool = True
-) -> Choice | str:
-    """The likeliest member of the group of like results that is likeliest together; else why there is none.
+Weigh = Callable[[Sequence[str]], Sequence[float]]
+"""Statements to factors of their weights."""
 
-    A candidate is one that came to an end, that the guard passes and that the database can plan. With `run`, each is
-    executed under the walls, briefly; without, each is a group of its own.
+
+def choose(
+    prompt: Prompt,
+    completions: Sequence[Completion],
+    database: Database,
+    *,
+    run: bool = True,
+    weigh: Weigh | None = None,
+) -> Choice | str:
+    """The weightiest member of the group of like results that weighs most together; else why there is none.
+
+    A candidate is one that came to an end, that the guard passes and that the database can plan; its weight is its
+    probability, times what `weigh` makes of its statement. With `run`, each is executed under the walls, briefly; without,
+    each is a group of its own.
     """
     considered: list[Candidate] = []
     runnable: list[_Runnable] = []
     reason = ""
     for completion in completions:
         try:
-            found = _runnable(prompt, completion, path, run)
+            found = _runnable(prompt, completion, database.path, run)
             runnable.append(found)
             considered.append(found.candidate)
         except (CorpusError, RecursionError) as error:
@@ -76,12 +89,15 @@ def choose(
             considered.append(Candidate("", completion.logprob, None, None))
     if not runnable:
         return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"
+    if weigh:
+        factors = weigh([one.candidate.sql for one in runnable])
+        runnable = [replace(one, weight=one.weight * f) for one, f in zip(runnable, factors, strict=True)]
     groups: dict[str, list[_Runnable]] = defaultdict(list)
     for one in runnable:
         groups[one.candidate.result or f"sql: {one.candidate.sql}"].append(one)
     best = max(groups.values(), key=lambda group: sum(one.weight for one in group))
     chosen = max(best, key=lambda one: one.weight)
-    context = Context(prompt, chosen.completion.text + EOS)
+    context = Context(prompt, chosen.completion.text + EOS, database.contents())
     return Choice(chosen.candidate.sql, chosen.completion, context, tuple(considered))
 
 

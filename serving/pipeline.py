@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from corpus import references
@@ -125,6 +126,7 @@ class Pipeline:
         max_tokens: int = 160,
         abstain_below: float = 0.5,
         run_candidates: bool = True,
+        by_statement: Sequence[tuple[Signal, float]] = (),
     ) -> None:
         self.engine = engine
         self.signals = list(signals)
@@ -135,6 +137,7 @@ class Pipeline:
         self._candidates = candidates
         self._max_tokens = max_tokens
         self._run_candidates = run_candidates
+        self._by_statement = list(by_statement)
 
     def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
         """SQL with a confidence for each question on its database. Candidates are run to compare what they give, briefly
@@ -155,8 +158,14 @@ class Pipeline:
             else [self._mask.allowed(prompt.binding) for prompt in prompts],
         )
         choices = [
-            choose(prompt, completions, database.path, run=self._run_candidates)
-            for prompt, completions, (_, database) in zip(prompts, found, questions, strict=True)
+            choose(
+                prompt,
+                completions,
+                database,
+                run=self._run_candidates,
+                weigh=partial(self._weigh, text, database),
+            )
+            for prompt, completions, (text, database) in zip(prompts, found, questions, strict=True)
         ]
         answers = [
             Answer(
@@ -176,6 +185,19 @@ class Pipeline:
             self._result(choice, next(readings) if isinstance(choice, Choice) else [], completions, ms)
             for choice, completions in zip(choices, found, strict=True)
         ]
+
+    def _weigh(self, question: str, database: Database, statements: Sequence[str]) -> list[float]:
+        """What the signals that look at a statement alone make of each, to the power that each was given."""
+        if not self._by_statement or not statements:
+            return [1.0] * len(statements)
+        contents = database.contents()
+        answers = [Answer(question, sql, database.schema(), context=contents) for sql in statements]
+        weights = [1.0] * len(answers)
+        rows = measure_all([signal for signal, _ in self._by_statement], answers)
+        for i, row in enumerate(rows):
+            for reading, (_, power) in zip(row, self._by_statement, strict=True):
+                weights[i] *= 1.0 if reading.value is None else reading.value**power
+        return weights
 
     def _result(
         self, choice: Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float

@@ -48,6 +48,15 @@ class Settings(BaseSettings):
     abstain_below: float = Field(
         0.5, ge=0, le=1, description="confidence under which the answer is to abstain"
     )
+    precision: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of answers to be right; if set, abstain where the calibration does not promise it",
+    )
+    predictions: str | None = Field(
+        None, description=f"judged predictions for bench promise, files divided by {os.pathsep}"
+    )
     sql_timeout_s: float = Field(5.0, gt=0, le=600)
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")

@@ -1,7 +1,7 @@
 """Where to stop answering: the threshold on confidence that reached a precision on known answers.
 
-What it reached there is no promise about other questions; that takes a bound for finite samples, which
-this is not.
+What it reached there is no promise about other questions: that is `sqlconf.guarantee`. This measures, for
+the coverage at a precision in `sqlconf.metrics`.
 """
 
 from collections.abc import Sequence

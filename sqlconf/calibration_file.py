@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from sqlconf.errors import ConfidenceError
+from sqlconf.guarantee import Promise
 
 FORMAT = "suresql-calibration/1"
 
@@ -30,6 +31,16 @@ class CalibrationFile(BaseModel):
     date: str
     metrics: dict[str, Any]
     model: str | None = None
+    promises: list[Promise] = []
+
+    @model_validator(mode="after")
+    def _promises_are_shares(self) -> Self:
+        for one in self.promises:
+            if not (0 < one.precision < 1 and 0 < one.delta < 1 and 0 <= one.coverage <= 1):
+                raise ValueError("a promise's precision, delta or coverage is no share")
+            if one.threshold is not None and not 0 <= one.threshold <= 1:
+                raise ValueError("a promise's threshold is not in 0..1")
+        return self
 
     @model_validator(mode="after")
     def _weights_fit_signals(self) -> Self:
@@ -61,11 +72,16 @@ def write_calibration(
     date: str,
     metrics: Mapping[str, Any],
     model: str | None = None,
+    promises: Sequence[Promise] = (),
 ) -> None:
-    """`model` names the weights whose answers the fit is of, where the caller knows."""
+    """`model` names the weights whose answers the fit is of, where the caller knows; `promises`, the thresholds that
+    hold for its confidences.
+    """
     body = {"signals": signals, "weights": weights, "n": n, "date": date, "metrics": metrics}
     if model is not None:
         body["model"] = model
+    if promises:
+        body["promises"] = [vars(one) for one in promises]
     body = json.loads(json.dumps(body, allow_nan=False))
     text = json.dumps({"format": FORMAT, "digest": _digest(body), **body}, indent=2) + "\n"
     beside: Path | None = None

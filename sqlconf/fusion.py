@@ -22,6 +22,7 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sqlconf import metrics
 from sqlconf.calibration_file import read_calibration, write_calibration
 from sqlconf.errors import ConfidenceError
+from sqlconf.guarantee import Promise
 
 Readings = Mapping[str, float | None]
 Floats = NDArray[np.float64]
@@ -71,6 +72,8 @@ class Fusion:
     """`metrics.report` of the held-out folds, and the Brier score of both calibrations."""
     model: str | None = None
     """Of the weights whose answers it was fitted on, a name that the caller gave, such as a digest."""
+    promises: tuple[Promise, ...] = ()
+    """The thresholds that the caller found to hold for its probabilities, with `sqlconf.guarantee`."""
 
     @property
     def fitted(self) -> bool:
@@ -134,7 +137,9 @@ class Fusion:
         """Write as JSON, whole or not at all: on any error the file that was there stays."""
         if self.weights is None:
             raise ConfidenceError("an unfitted confidence has nothing to save; call Fusion.fit first")
-        write_calibration(path, self.signals, vars(self.weights), self.n, self.date, self.metrics, self.model)
+        write_calibration(
+            path, self.signals, vars(self.weights), self.n, self.date, self.metrics, self.model, self.promises
+        )
 
     @classmethod
     def load(cls, path: Path, signals: Collection[str] | None = None) -> "Fusion":
@@ -152,7 +157,15 @@ class Fusion:
             name: tuple(part) if isinstance(part, list) else part for name, part in found.weights.items()
         }
         weights["isotonic"] = tuple((before, after) for before, after in weights["isotonic"])
-        return cls(tuple(found.signals), Weights(**weights), found.n, found.date, found.metrics, found.model)
+        return cls(
+            tuple(found.signals),
+            Weights(**weights),
+            found.n,
+            found.date,
+            found.metrics,
+            found.model,
+            tuple(found.promises),
+        )
 
 
 def _checked(

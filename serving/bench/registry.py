@@ -32,6 +32,17 @@ _BENCHMARKS = (
     Benchmark(
         "spider", "the same on 300 of Spider's dev questions; SURESQL_DATA says where", "serving.bench.spider"
     ),
+    Benchmark(
+        "promise",
+        "how often a promised precision is missed; SURESQL_PREDICTIONS names judged predictions",
+        "serving.bench.promise",
+    ),
+    Benchmark("optimizer", "a step of MuonClip beside torch.optim.Muon's", "serving.bench.optimizer"),
+    Benchmark(
+        "model",
+        "training speed beside transformers' DeepSeek-V3 with torch.optim.Muon",
+        "serving.bench.model",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
 )
 

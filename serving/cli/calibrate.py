@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .output import console, print_json
+from .output import console, number, print_json, table_of
 
 
 def calibrate(
@@ -23,7 +24,8 @@ def calibrate(
 ) -> None:
     """Fit what turns signals into a probability, on questions that training did not see.
 
-    The calibration belongs to the weights of the checkpoint that made the predictions.
+    The calibration belongs to the weights of the checkpoint that made the predictions. With it go promises: from
+    which confidence on answers to such questions reach a precision; SURESQL_PRECISION makes the service keep one.
 
     [bold]Examples[/bold]
 
@@ -41,9 +43,21 @@ def calibrate(
     if as_json:
         print_json({"fusion": str(file), **found})
     else:
-        show_metrics(found)
+        show_metrics({name: value for name, value in found.items() if name != "promises"})
+        _show_promises(found["promises"])
         console.print(
             f"The figures are of held-out folds. Written to {file}.",
             markup=False,
             soft_wrap=True,
         )
+
+
+def _show_promises(promises: Sequence[dict[str, Any]]) -> None:
+    """At which confidence which precision is promised, and how many labels are wanting where it is not."""
+    rows = [
+        [f"{one['precision']:g}", number(one["threshold"]), f"{one['coverage']:.0%}", one["note"]]
+        for one in promises
+    ]
+    sure = 1 - promises[0]["delta"]
+    title = f"Promises, each with probability {sure:g}, for questions like these on the same databases"
+    console.print(table_of(["precision", "confidence from", "answered", "note"], rows, title))

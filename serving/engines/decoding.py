@@ -1,8 +1,9 @@
-"""Decoding loops over a transformers causal model: one batch, left-padded, with a key-value cache.
+"""Decoding loops over transformers' DeepseekV3ForCausalLM: one batch, left-padded, prompts shared by their rows.
 
     B prompts in the batch;  K beams or samples of each;  R = B*K rows;  T tokens;  V vocabulary
 
-Rows leave the batch as they finish, so that a step costs what the unfinished ones cost.
+Prompts leave the batch as they finish, so that a step costs what the unfinished ones cost. Where `Prefixes` are given,
+what they keep of a prompt is not computed again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
+
+from .latents import Latents, use_latents
+from .prefixes import Ids, Prefixes
 
 
 @dataclass(frozen=True)
@@ -25,39 +29,87 @@ class Decoded:
 
 
 class _Rows:
-    """The model's state on a batch of rows: the cache, the padding and how far each row has come."""
+    """The model's state on a batch of rows, `each` of every prompt: what they look back on, and the padding."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int) -> None:
-        ids_BT, mask_BT = left_pad(prompts, pad_id)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        pad_id: int,
+        each: int,
+        prefixes: Prefixes | None,
+    ) -> None:
+        logits_B1V, mask_BT, self.latents = _read(model, prompts, pad_id, prefixes)
+        self.latents.share()
         self.model = model
-        self.cache = DynamicCache(config=model.config)
-        self.mask_RT = mask_BT
-        self.padded = not bool(mask_BT.all())
-        self.logprobs_RV = self._forward(ids_BT, positions(mask_BT))
+        self.each = each
+        self.mask_RT = mask_BT.repeat_interleave(each, 0)
+        self.logprobs_RV = logits_B1V[:, -1].float().log_softmax(-1).repeat_interleave(each, 0)
 
     def step(self, tokens_R: Tensor) -> None:
         """Append one token to every row and leave the next one's log-probabilities in `logprobs_RV`."""
         self.mask_RT = torch.cat([self.mask_RT, self.mask_RT.new_ones(len(tokens_R), 1)], dim=1)
-        self.logprobs_RV = self._forward(tokens_R[:, None], self.mask_RT.sum(1, keepdim=True) - 1)
+        where_R1 = self.mask_RT.sum(1, keepdim=True) - 1
+        logits_R1V = _logits(self.model, tokens_R[:, None], self.mask_RT, where_R1, self.latents, last=1)
+        self.logprobs_RV = logits_R1V[:, -1].float().log_softmax(-1)
 
     def keep(self, rows: Tensor) -> None:
-        """Reorder, repeat or drop rows."""
+        """Reorder rows among those of their prompt, or drop all of a prompt's."""
         if len(rows) == len(self.mask_RT) and bool((rows == torch.arange(len(rows))).all()):
             return
-        self.cache.batch_select_indices(rows)
+        self.latents.keep(None if len(rows) == len(self.mask_RT) else rows[:: self.each] // self.each, rows)
         self.mask_RT = self.mask_RT[rows]
         self.logprobs_RV = self.logprobs_RV[rows]
 
-    def _forward(self, ids_RT: Tensor, positions_RT: Tensor) -> Tensor:
-        out = self.model(
-            input_ids=ids_RT,
-            attention_mask=self.mask_RT if self.padded else None,
-            position_ids=positions_RT,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1].float().log_softmax(-1)
+
+def _read(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    pad_id: int,
+    prefixes: Prefixes | None,
+    continuations: Sequence[Sequence[int]] | None = None,
+) -> tuple[Tensor, Tensor, Latents]:
+    """Prompts, with what continues them, in one pass after the prefixes that are kept.
+
+    Returns logits [B, C + 1, V] of the C tokens of the longest continuation and the one after, the mask [B, T], and what
+    was read. All texts end together, padded on the left, and once more between prefix and rest.
+    """
+    use_latents(model)
+    latents = Latents()
+    lengths = [0 if prefixes is None else prefixes.length(prompt) for prompt in prompts]
+    continuations = continuations or [()] * len(prompts)
+    rest_BT, mask_BT = left_pad(
+        [[*p[n:], *c] for p, n, c in zip(prompts, lengths, continuations, strict=True)], pad_id
+    )
+    if prefixes is not None and any(lengths):
+        starts = [tuple(prompt[:length]) for prompt, length in zip(prompts, lengths, strict=True)]
+        kept = prefixes.get([one for one in starts if one], lambda missing: _latents(model, missing, pad_id))
+        mask_BT = torch.cat([latents.begin([kept.get(one) for one in starts]), mask_BT], dim=1)
+    where_BT = positions(mask_BT)[:, -rest_BT.shape[1] :]
+    last = max(map(len, continuations)) + 1
+    return _logits(model, rest_BT, mask_BT, where_BT, latents, last), mask_BT, latents
+
+
+def _latents(model: PreTrainedModel, prefixes: Sequence[Ids], pad_id: int) -> list[Tensor]:
+    """What is kept of each prefix, by one pass over them."""
+    _, _, latents = _read(model, prefixes, pad_id, None)
+    return [latents.copy(row, len(ids)) for row, ids in enumerate(prefixes)]
+
+
+def _logits(
+    model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, where_RT: Tensor, latents: Latents, last: int
+) -> Tensor:
+    """Logits [R, last, V] of new tokens at the positions `where`; `latents` know them from then on."""
+    out = model(
+        input_ids=ids_RT,
+        attention_mask=None if bool(mask_RT.all()) else mask_RT,
+        position_ids=where_RT,
+        past_key_values=latents,
+        latents=latents,
+        use_cache=True,
+        logits_to_keep=last,
+    )
+    return out.logits
 
 
 def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -87,21 +139,20 @@ def decode(
     temperature: float = 0.0,
     allowed: Sequence[Sequence[int] | None] | None = None,
     generator: torch.Generator | None = None,
+    prefixes: Prefixes | None = None,
 ) -> list[list[Decoded]]:
     """Greedy decoding, or n samples of each prompt where the temperature is above 0."""
-    rows = _Rows(model, prompts, pad_id)
+    rows = _Rows(model, prompts, pad_id, n, prefixes)
     V = rows.logprobs_RV.shape[1]
     barred_BV = _barred(allowed, len(prompts), V, eos_id)
-    owner_R = torch.arange(len(prompts)).repeat_interleave(n)  # which prompt a row continues
-    rows.keep(owner_R)
-    number_R = torch.arange(len(owner_R))  # which of the n*B answers a live row is
-    ids: list[list[int]] = [[] for _ in range(len(owner_R))]
-    logprobs: list[list[float]] = [[] for _ in range(len(owner_R))]
-    stopped = [False] * len(owner_R)
+    number_R = torch.arange(len(prompts) * n)  # which of the n*B answers a row is
+    ids: list[list[int]] = [[] for _ in number_R]
+    logprobs: list[list[float]] = [[] for _ in number_R]
+    stopped = [False] * len(number_R)
     for position in range(max_tokens):
         choice_RV = rows.logprobs_RV
         if barred_BV is not None:
-            choice_RV = choice_RV.masked_fill(barred_BV[owner_R], -torch.inf)
+            choice_RV = choice_RV.masked_fill(barred_BV[number_R // n], -torch.inf)
         if temperature > 0:
             tokens_R = torch.multinomial((choice_RV / temperature).softmax(-1), 1, generator=generator)[:, 0]
         else:
@@ -110,14 +161,18 @@ def decode(
         for number, token, logprob in zip(
             number_R.tolist(), tokens_R.tolist(), chosen_R.tolist(), strict=True
         ):
-            ids[number].append(token)
-            logprobs[number].append(logprob)
-            stopped[number] = token == eos_id
-        live = (tokens_R != eos_id).nonzero()[:, 0]
+            if not stopped[number]:
+                ids[number].append(token)
+                logprobs[number].append(logprob)
+                stopped[number] = token == eos_id
+        ended_RK = torch.tensor([stopped[number] for number in number_R.tolist()]).view(-1, n)
+        live = (
+            (~ended_RK.all(1)).repeat_interleave(n).nonzero()[:, 0]
+        )  # with the ended of a prompt that goes on
         if not len(live) or position == max_tokens - 1:
             break
         rows.keep(live)
-        owner_R, number_R = owner_R[live], number_R[live]
+        number_R = number_R[live]
         rows.step(tokens_R[live])
     done = [Decoded(tuple(i), tuple(p), s) for i, p, s in zip(ids, logprobs, stopped, strict=True)]
     return [done[start : start + n] for start in range(0, len(done), n)]
@@ -132,6 +187,7 @@ def beam_search(
     eos_id: int,
     pad_id: int,
     allowed: Sequence[Sequence[int] | None] | None = None,
+    prefixes: Prefixes | None = None,
 ) -> list[list[Decoded]]:
     """The `beams` likeliest continuations of each prompt that a beam search of that width finds, best first.
 
@@ -139,16 +195,15 @@ def beam_search(
     grow, so a prompt is done once K have ended and no live one is better than the worst of them.
     """
     K = beams
-    rows = _Rows(model, prompts, pad_id)
+    rows = _Rows(model, prompts, pad_id, K, prefixes)
     V = rows.logprobs_RV.shape[1]
     barred_BV = _barred(allowed, len(prompts), V, eos_id)
-    rows.keep(torch.arange(len(prompts)).repeat_interleave(K))
     live_B = list(range(len(prompts)))
     finished: list[list[Decoded]] = [[] for _ in prompts]
     hypotheses: list[list[tuple[tuple[int, ...], tuple[float, ...]]]] = [[((), ())] * K for _ in prompts]
     scores_BK = torch.full((len(prompts), K), -torch.inf)
     scores_BK[:, 0] = 0.0  # all beams of a prompt begin alike; one is enough
-    for _ in range(max_tokens):
+    for position in range(max_tokens):
         step_BKV = rows.logprobs_RV.view(len(live_B), K, V)
         masked_BKV = step_BKV
         if barred_BV is not None:
@@ -186,7 +241,7 @@ def beam_search(
             scores.append([one[0] for one in chosen] + [-float("inf")] * missing)
             hypotheses[prompt] += [((), ())] * missing
         live_B = still_live
-        if not live_B:
+        if not live_B or position == max_tokens - 1:
             break
         scores_BK = torch.tensor(scores)
         rows.keep(torch.tensor(keep))
@@ -202,22 +257,15 @@ def score(
     prompts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
     pad_id: int,
+    prefixes: Prefixes | None = None,
 ) -> list[tuple[float, ...]]:
     """Log-probabilities of each continuation's tokens, by one forward pass over prompts and continuations."""
-    whole = [[*prompt, *continuation] for prompt, continuation in zip(prompts, continuations, strict=True)]
-    ids_BT, mask_BT = left_pad(whole, pad_id)
     longest = max(map(len, continuations))
     if longest == 0:
-        return [()] * len(whole)
-    out = model(
-        input_ids=ids_BT,
-        attention_mask=None if bool(mask_BT.all()) else mask_BT,
-        position_ids=positions(mask_BT),
-        use_cache=False,
-        logits_to_keep=longest + 1,
-    )
-    logprobs_BTV = out.logits[:, :-1].float().log_softmax(-1)  # all texts end together, padded on the left
-    targets_BT = ids_BT[:, -longest:]
+        return [()] * len(prompts)
+    logits_BTV, _, _ = _read(model, prompts, pad_id, prefixes, continuations)
+    logprobs_BTV = logits_BTV[:, :-1].float().log_softmax(-1)
+    targets_BT = torch.tensor([[pad_id] * (longest - len(c)) + [*c] for c in continuations])
     picked_BT = logprobs_BTV.gather(2, targets_BT[:, :, None])[:, :, 0]
     return [tuple(row[longest - len(c) :].tolist()) for row, c in zip(picked_BT, continuations, strict=True)]
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from transformers.utils import logging as transformers_logging
 
+from corpus.references import ASK
 from model import Tokenizer
 from model.errors import ModelError
 from model.hf import load_transformers
@@ -19,20 +20,32 @@ from model.hf import load_transformers
 from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
 from . import decoding
 from .engine import Completion
+from .prefixes import Prefixes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_ROWS = 32  # beams and samples included
 MAX_BATCH_TOKENS = 16_384  # rows times the longest row: bounds the cache
+PREFIX_BYTES = 256 * 2**20  # some 300 databases with the small model
 EXPERTS = "grouped_mm"  # the fastest of transformers' three on two cores, for prefill and decode alike
 
 
 class EmbeddedEngine:
-    """An Engine over a checkpoint folder in the HF format. One batch computes at a time."""
+    """An Engine over a checkpoint folder in the HF format. One batch computes at a time.
+
+    What the model makes of a prompt up to its first `prefix_end` token, the schema's part, is kept for the next prompt that
+    begins alike, within `prefix_bytes`.
+    """
 
     def __init__(
-        self, checkpoint: str | Path, *, threads: int | None = None, dtype: torch.dtype = torch.float32
+        self,
+        checkpoint: str | Path,
+        *,
+        threads: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        prefix_end: str = ASK,
+        prefix_bytes: int = PREFIX_BYTES,
     ) -> None:
         """Load the checkpoint. Raises CheckpointError if a file is missing or does not fit."""
         folder = Path(checkpoint)
@@ -54,6 +67,7 @@ class EmbeddedEngine:
         self._model.requires_grad_(False)
         self._model.set_experts_implementation(EXPERTS)
         self._context = int(self._model.config.max_position_embeddings)
+        self._prefixes = Prefixes(self.special_tokens().get(prefix_end), prefix_bytes)
         self._lock = threading.Lock()
         self.model_name = folder.name
 
@@ -83,19 +97,19 @@ class EmbeddedEngine:
             ends = {"eos_id": self._tokenizer.eos_id, "pad_id": self._tokenizer.pad_id}
             if n > 1 and temperature == 0:
                 found = decoding.beam_search(
-                    self._model, chosen, beams=n, max_tokens=max_tokens, allowed=masks, **ends
-                )
+                    self._model, chosen, beams=n, max_tokens=max_tokens, allowed=masks, prefixes=self._prefixes, **ends
+                )  # fmt: skip
             else:
                 found = decoding.decode(
                     self._model, chosen, max_tokens=max_tokens, n=n, temperature=temperature, allowed=masks,
-                    generator=generator, **ends,
+                    generator=generator, prefixes=self._prefixes, **ends,
                 )  # fmt: skip
             return [
                 sorted((self._completion(one, len(prompt)) for one in several), key=lambda one: -one.logprob)
                 for prompt, several in zip(chosen, found, strict=True)
             ]
 
-        return self._batched([len(one) + max_tokens for one in ids], run, rows_each=n)
+        return self._batched([self._widths(one, max_tokens) for one in ids], run, rows_each=n)
 
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
         """See Engine.score."""
@@ -105,10 +119,14 @@ class EmbeddedEngine:
 
         def run(batch: list[int]) -> list[tuple[float, ...]]:
             return decoding.score(
-                self._model, [starts[i] for i in batch], [ends[i] for i in batch], self._tokenizer.pad_id
+                self._model,
+                [starts[i] for i in batch],
+                [ends[i] for i in batch],
+                self._tokenizer.pad_id,
+                self._prefixes,
             )
 
-        return self._batched([len(a) + len(b) for a, b in zip(starts, ends, strict=True)], run)
+        return self._batched([self._widths(a, len(b)) for a, b in zip(starts, ends, strict=True)], run)
 
     @property
     def vocabulary_size(self) -> int:
@@ -121,6 +139,11 @@ class EmbeddedEngine:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
+
+    def _widths(self, prompt: list[int], more: int) -> tuple[int, int]:
+        """Tokens of the prompt's prefix, and of the rest with `more` that follow it."""
+        prefix = self._prefixes.length(prompt)
+        return prefix, len(prompt) - prefix + more
 
     def _completion(self, decoded: decoding.Decoded, prompt_tokens: int) -> Completion:
         written = decoded.ids[:-1] if decoded.stopped else decoded.ids
@@ -144,11 +167,11 @@ class EmbeddedEngine:
                 )
 
     def _batched(
-        self, lengths: Sequence[int], run: Callable[[list[int]], list[T]], rows_each: int = 1
+        self, widths: Sequence[tuple[int, int]], run: Callable[[list[int]], list[T]], rows_each: int = 1
     ) -> list[T]:
-        """Apply `run` to batches of like length and put the results back in the order that was asked in."""
+        """Apply `run` to batches of like widths and put the results back in the order that was asked in."""
         results: dict[int, T] = {}
-        for batch in _batches(lengths, rows_each):
+        for batch in _batches(widths, rows_each):
             with self._lock, torch.inference_mode():
                 try:
                     found = run(batch)
@@ -160,7 +183,7 @@ class EmbeddedEngine:
                         "The language model failed on this request.", "See the server's log."
                     ) from error
             results.update(zip(batch, found, strict=True))
-        return [results[i] for i in range(len(lengths))]
+        return [results[i] for i in range(len(widths))]
 
 
 @contextmanager
@@ -174,14 +197,20 @@ def _no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _batches(lengths: Sequence[int], rows_each: int) -> Iterator[list[int]]:
-    """Indices in batches, the longest first, each within MAX_ROWS and MAX_BATCH_TOKENS (or a single one)."""
+def _batches(widths: Sequence[tuple[int, int]], rows_each: int) -> Iterator[list[int]]:
+    """Indices in batches, the longest first, each within MAX_ROWS and MAX_BATCH_TOKENS (or a single one).
+
+    `widths` are of prefix and rest, either of which is padded to the widest of its batch.
+    """
     batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+    widest = (0, 0)
+    for i in sorted(range(len(widths)), key=lambda i: widths[i], reverse=True):
         rows = (len(batch) + 1) * rows_each
-        if batch and (rows > MAX_ROWS or rows * lengths[batch[0]] > MAX_BATCH_TOKENS):
+        wider = (max(widest[0], widths[i][0]), max(widest[1], widths[i][1]))
+        if batch and (rows > MAX_ROWS or rows * sum(wider) > MAX_BATCH_TOKENS):
             yield batch
-            batch = []
+            batch, wider = [], widths[i]
         batch.append(i)
+        widest = wider
     if batch:
         yield batch

@@ -1,16 +1,27 @@
 """The embedded engine keeps the contract of an engine on a real, if random, checkpoint."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model import Tokenizer
-from serving.engines.embedded import EmbeddedEngine
+from serving.engines import embedded
+from serving.engines.embedded import MAX_BATCH_TOKENS, MAX_ROWS, EmbeddedEngine
+from serving.engines.engine import Completion
 from serving.errors import CheckpointError, PromptTooLong
 
 EOS = 2
 PROMPTS = ["<bos><ask> how many<schema><tab> part<t0><sql>", "<bos><ask> name", "<bos>" + " the name of" * 30]
+
+SCHEMAS = [
+    "<bos><schema>" + "".join(f"<tab> name of<t{t}>" + f" name<num><c{t}>" * columns for t in range(4))
+    for columns in (1, 3, 4)
+]
+QUESTIONS = [f"{SCHEMAS[i % 3]}<ask> how many {'names of ' * (i % 4)}the<t{i % 3}><sql>" for i in range(7)]
 
 
 def test_a_batch_answers_in_the_order_that_was_asked_in(engine: EmbeddedEngine) -> None:
@@ -89,3 +100,51 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere") as caught:
         EmbeddedEngine(tmp_path / "nowhere")
     assert "suresql train" in caught.value.hint
+
+
+def texts_and_logprobs(answers: list[list[Completion]]) -> list[tuple[str, object]]:
+    return [(one.text, pytest.approx(one.logprobs, abs=1e-4)) for several in answers for one in several]
+
+
+@pytest.fixture(scope="module")
+def forgetful(checkpoint: Path) -> EmbeddedEngine:
+    return EmbeddedEngine(checkpoint, threads=1, prefix_bytes=0)
+
+
+@pytest.mark.parametrize("prefix_bytes", [2**20, 20_000])
+def test_an_engine_that_keeps_prefixes_answers_as_one_that_does_not(
+    checkpoint: Path, forgetful: EmbeddedEngine, prefix_bytes: int
+) -> None:
+    engine = EmbeddedEngine(checkpoint, threads=1, prefix_bytes=prefix_bytes)
+    for _ in ("cold", "warm"):
+        for prompts in (QUESTIONS, [*PROMPTS, QUESTIONS[4]]):
+            for n in (1, 3):
+                expected = texts_and_logprobs(forgetful.generate(prompts, max_tokens=6, n=n))
+                found = engine.generate(prompts, max_tokens=6, n=n)
+                assert [(one.text, one.logprobs) for several in found for one in several] == expected
+            endings = [" select count<yes>", "<no>", *["<t0> of"] * (len(prompts) - 2)]
+            assert engine.score(prompts, endings) == [
+                pytest.approx(logprobs, abs=1e-4) for logprobs in forgetful.score(prompts, endings)
+            ]
+        assert 0 < engine._prefixes.bytes <= prefix_bytes
+
+
+def test_several_threads_share_the_prefixes(checkpoint: Path, forgetful: EmbeddedEngine) -> None:
+    engine = EmbeddedEngine(checkpoint, threads=1, prefix_bytes=20_000)
+
+    def answer(i: int) -> tuple[int, ...]:
+        return engine.generate([QUESTIONS[i % 7]], max_tokens=5)[0][0].token_ids
+
+    expected = [one[0].token_ids for one in forgetful.generate(QUESTIONS, max_tokens=5)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, range(28))) == expected * 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 2048), st.integers(1, 2048)), max_size=60), st.integers(1, 16))
+def test_a_batch_is_within_its_bounds_as_it_is_padded(widths: list[tuple[int, int]], rows_each: int) -> None:
+    batches = list(embedded._batches(widths, rows_each))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(widths)))
+    for batch in batches:
+        rows = len(batch) * rows_each
+        width = max(widths[i][0] for i in batch) + max(widths[i][1] for i in batch)
+        assert len(batch) == 1 or (rows <= MAX_ROWS and rows * width <= MAX_BATCH_TOKENS)
