@@ -10,7 +10,7 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from corpus.references import (
     ask,
     plain,
 )
-from corpus.schema import Schema
+from corpus.schema import Schema, Table
 from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
 from corpus.synthetic import synthetic_questions
 
@@ -105,11 +105,12 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql`,
-    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `attempts` (a folder
-    of `held_out.write_attempts` with a model's predictions), `attempts_repeat`, `tell` and `verify`
-    (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own order, all
-    others being shuffled), `holdout` (every n-th database of Spider's training part is kept for calibration). `near` finds
-    names that mean about the same as a word. Every file is read, and every line checked, before the first
+    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `wikisql_tables`
+    (how many of WikiSQL's tables make one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with
+    a model's predictions), `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task),
+    `demo_in_order` (share of the demo's prompts in the schema's own order, all others being shuffled), `holdout` (every n-th
+    database of Spider's training part is kept for calibration). `near` finds names that mean about the same as a word.
+    Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
     _validate(data)
@@ -128,9 +129,7 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
             )
         rng.shuffle(groups)
         seeds = [rng.getrandbits(64) for _ in groups]
-        databases = [
-            source.database(group[0].id if group[0].ddl else group[0].db_id) for source, group in groups
-        ]
+        databases = [source.database(group[0].db_id) for source, group in groups]
         if near:
             names = {
                 name
@@ -177,6 +176,7 @@ def _validate(data: dict[str, Any]) -> None:
         "spider_syn",
         "synthetic",
         "wikisql",
+        "wikisql_tables",
         "demo",
         "demo_repeat",
         "holdout",
@@ -193,6 +193,8 @@ def _validate(data: dict[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kind) or negative:
             expected = "the path of a folder" if kind == (str,) else "a number, 0 or more"
             raise CorpusError(f"[data] {key} is {value!r}; expected {expected}.")
+    if data.get("wikisql_tables") == 0:
+        raise CorpusError("[data] wikisql_tables is 0; expected 1 or more tables to a database.")
 
 
 def fingerprint(data: dict[str, Any]) -> str:
@@ -333,7 +335,12 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             ]
             yield Source("synthetic", examples, databases.read, 1)
     if data.get("wikisql"):
-        yield _wikisql(read_examples(path("wikisql", "train.jsonl")), data["wikisql"], seed)
+        yield _wikisql(
+            read_examples(path("wikisql", "train.jsonl")),
+            data["wikisql"],
+            data.get("wikisql_tables", 1),
+            seed,
+        )
     if data.get("demo"):
         file = build_demo_database(folder / "demo.sqlite")
         databases = DatabaseFolder(folder)
@@ -373,22 +380,27 @@ def _read(path: Path) -> str:
         raise CorpusError(f"{path} cannot be read: {error}; make it with suresql eval.") from error
 
 
-def _wikisql(examples: Sequence[Example], count: int, seed: int) -> Source:
-    """WikiSQL's tables come without rows: a table's contents are the values that its own questions ask for."""
-    schemas: dict[str, Schema] = {}
-    values: dict[str, list[tuple[str, str, str]]] = {}
-    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
+def _wikisql(examples: Sequence[Example], count: int, tables: int, seed: int) -> Source:
+    """WikiSQL's questions, `tables` of its one-table databases put together into one, so that the table is a choice too.
+
+    The tables come without rows: their contents are the values that their own questions ask for.
+    """
+    rng = random.Random(seed)
+    schemas = {example.db_id: ddl_schema(example.ddl or "") for example in examples}
+    chosen = rng.sample(examples, min(count, len(examples)))
+    db_ids = sorted({example.db_id for example in chosen})
+    rng.shuffle(db_ids)
+    together = {db_id: f"wikisql-{i // tables}" for i, db_id in enumerate(db_ids)}
+    parts: dict[str, list[Table]] = {}
+    for db_id, name in together.items():
+        parts.setdefault(name, []).extend(schemas[db_id].tables)
+    values: dict[str, list[tuple[str, str, str]]] = {name: [] for name in parts}
     for example in examples:
-        values.setdefault(example.db_id, []).extend(_literals(example.sql or ""))
-    by_id = {e.id: e for e in chosen}
-
-    def database(example_id: str) -> tuple[Schema, Contents]:
-        example = by_id[example_id]
-        if example.db_id not in schemas:
-            schemas[example.db_id] = ddl_schema(example.ddl or "")
-        return schemas[example.db_id], Contents(values[example.db_id])
-
-    return Source("wikisql", chosen, database, 1)
+        if example.db_id in together:
+            values[together[example.db_id]].extend(_literals(example.sql or ""))
+    databases = {name: (Schema(tuple(own)), Contents(values[name])) for name, own in parts.items()}
+    renamed = [replace(example, db_id=together[example.db_id]) for example in chosen]
+    return Source("wikisql", renamed, databases.__getitem__, 1)
 
 
 def _literals(sql: str) -> Iterator[tuple[str, str, str]]:

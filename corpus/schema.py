@@ -62,7 +62,9 @@ class Schema:
 
     @cached_property
     def joins(self) -> tuple[ForeignKey, ...]:
-        """Declared foreign keys, and where two tables declare none, those that equal key names suggest."""
+        """Declared foreign keys; where two tables declare none, those that equal key names suggest; and where tables
+        still are not connected, those that a name suggests: `start_station_id` for `station.id`, then equal names.
+        """
         joins = list(self.foreign_keys)
         joined = {frozenset((k.table.casefold(), k.ref_table.casefold())) for k in joins}
         for table, column in self.columns():
@@ -75,7 +77,63 @@ class Schema:
                     continue
                 joins.append(ForeignKey(table.name, column.name, other.name, target.name))
                 joined.add(pair)
-        return tuple(joins)
+        return (*joins, *_bridges(self, joins))
+
+
+def _bridges(schema: Schema, joins: list[ForeignKey]) -> Iterator[ForeignKey]:
+    """Keys that names suggest between tables that `joins` leave apart."""
+    island = {table.name.casefold(): i for i, table in enumerate(schema.tables)}
+
+    def bridge(key: ForeignKey) -> bool:
+        one, other = island.get(key.table.casefold()), island.get(key.ref_table.casefold())
+        for name, number in island.items():
+            if number == other and one is not None:
+                island[name] = one
+        return one != other
+
+    for key in joins:
+        bridge(key)
+    if len(set(island.values())) <= 1:
+        return
+    yield from filter(bridge, [*_named_after_tables(schema), *_equally_named(schema)])
+
+
+def _named_after_tables(schema: Schema) -> Iterator[ForeignKey]:
+    """`station_id` or `start_station_id` for the key of `station` or `stations`."""
+    for other in schema.tables:
+        own = [column.name for column in other.columns if column.primary_key] or [
+            column.name for column in other.columns if column.name.casefold() in _KEY_ENDINGS
+        ]
+        if len(own) != 1:
+            continue
+        names = {"".join(_words(name)) for name in (other.name, other.name.removesuffix("s"))}
+        for table in schema.tables:
+            for column in table.columns if table is not other else ():
+                words = _words(column.name)
+                if words and words[-1] in _KEY_ENDINGS:
+                    words.pop()
+                    if any("".join(words[start:]) in names for start in range(len(words))):
+                        yield ForeignKey(table.name, column.name, other.name, own[0])
+
+
+def _equally_named(schema: Schema) -> Iterator[ForeignKey]:
+    """Columns of one name that looks like a key's: `zip_code` of two tables."""
+    at: dict[str, list[tuple[Table, Column]]] = {}
+    for table, column in schema.columns():
+        words = _words(column.name)
+        if len(words) > 1 and words[-1] in _KEY_ENDINGS:
+            at.setdefault("".join(words), []).append((table, column))
+    for (first, column), *rest in at.values():
+        for table, other in rest:
+            yield ForeignKey(table.name, other.name, first.name, column.name)
+
+
+_KEY_ENDINGS = frozenset(["id", "code", "key", "no", "nr", "number", "num"])
+
+
+def _words(name: str) -> list[str]:
+    """`startStation_ID` in its words, folded."""
+    return [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+", name)]
 
 
 def column_type(declared: str) -> ColumnType:

@@ -252,3 +252,48 @@ def test_a_models_attempts_teach_it_to_report_on_itself_and_nothing_else(tmp_pat
     (tmp_path / "predictions.jsonl").write_text('{"id": 1}')
     with pytest.raises(CorpusError, match="line 1: no prediction"):
         next(training_texts({"attempts": str(tmp_path)}, 0))
+
+
+def test_tables_that_no_key_connects_are_joined_by_a_column_named_after_the_other() -> None:
+    schema = schema_from_ddl(
+        "CREATE TABLE station (id INTEGER PRIMARY KEY, name TEXT);"
+        "CREATE TABLE trip (id INTEGER PRIMARY KEY, start_station_id INTEGER, zip_code TEXT);"
+        "CREATE TABLE weather (day TEXT, zip_code TEXT)"
+    )
+    assert set(schema.joins) == {
+        ForeignKey("trip", "start_station_id", "station", "id"),
+        ForeignKey("weather", "zip_code", "trip", "zip_code"),
+    }
+
+
+def test_names_add_no_join_between_tables_that_declared_keys_connect() -> None:
+    schema = schema_from_ddl(
+        "CREATE TABLE city (id INTEGER PRIMARY KEY, zip_code TEXT);"
+        "CREATE TABLE shop (id INTEGER PRIMARY KEY, place INTEGER REFERENCES city (id), city_id INTEGER, zip_code TEXT)"
+    )
+    assert schema.joins == (ForeignKey("shop", "place", "city", "id"),)
+
+
+def test_several_of_wikisqls_tables_make_one_database(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": str(i),
+            "question": f"which name has rank {i}?",
+            "sql": f"SELECT name FROM t{i} WHERE rank = 'r{i}'",
+            "db_id": f"d{i}",
+            "ddl": f"CREATE TABLE t{i} (name TEXT, rank TEXT)",
+        }
+        for i in range(6)
+    ]
+    (tmp_path / "wikisql").mkdir()
+    (tmp_path / "wikisql" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"root": str(tmp_path), "wikisql": 6, "wikisql_tables": 3}
+    (source,) = _sources(data, 0, tmp_path)
+    by_database = Counter(example.db_id for example in source.examples)
+    assert sorted(by_database.values()) == [3, 3]
+    for example in source.examples:
+        schema, contents = source.database(example.db_id)
+        assert len(schema.tables) == 3
+        assert contents.find(f"r{example.id}") == {(f"t{example.id}", "rank"): f"r{example.id}"}
+    with pytest.raises(CorpusError, match="wikisql_tables is 0"):
+        list(training_texts({**data, "wikisql_tables": 0}, 0))
