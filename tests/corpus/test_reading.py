@@ -279,7 +279,7 @@ def test_several_of_wikisqls_tables_make_one_database(tmp_path: Path) -> None:
         {
             "id": str(i),
             "question": f"which name has rank {i}?",
-            "sql": f"SELECT name FROM t{i} WHERE rank = 'r{i}'",
+            "sql": f'SELECT "name" FROM t{i} WHERE "rank" = \'r{i}\'',
             "db_id": f"d{i}",
             "ddl": f"CREATE TABLE t{i} (name TEXT, rank TEXT)",
         }
