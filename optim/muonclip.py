@@ -23,7 +23,7 @@ from torch.optim.adamw import adamw  # type: ignore[attr-defined]
 from torch.optim.optimizer import ParamsT
 
 from optim.errors import OptimError
-from optim.newton_schulz import STEPS, newton_schulz
+from optim.newton_schulz import STEPS, agreed_dtype, newton_schulz
 from optim.qkclip import NOTHING_SEEN, ClippableAttention, ClipStats, clip_attentions
 
 RMS_OF_ADAMW = 0.2
@@ -44,7 +44,8 @@ class MuonClip(torch.optim.Optimizer):
 
     `attentions` are the modules whose heads are clipped after each step where a logit exceeded `tau`; the
     optimizer switches their recording on. `last_clip` tells what the last step saw. With `ns_dtype` None,
-    Newton-Schulz computes in whichever dtype is fast on the parameters' device.
+    Newton-Schulz computes in whichever dtype is fast on the parameters' device: the first step chooses, the
+    same on every rank, and writes the choice into the group, so that a checkpoint's is kept.
     """
 
     def __init__(
@@ -74,7 +75,6 @@ class MuonClip(torch.optim.Optimizer):
                 raise OptimError(f"{name}={value} is out of range for MuonClip")
         self.attentions = list(attentions)
         self.tau = tau
-        self.ns_dtype = ns_dtype
         self.last_clip: ClipStats = NOTHING_SEEN
         defaults = {
             "lr": lr,
@@ -84,6 +84,7 @@ class MuonClip(torch.optim.Optimizer):
             "ns_steps": ns_steps,
             "betas": betas,
             "eps": eps,
+            "ns_dtype": ns_dtype and _dtype_name(ns_dtype),
         }
         super().__init__(params, defaults)
         for attention in self.attentions:
@@ -105,6 +106,11 @@ class MuonClip(torch.optim.Optimizer):
                 f"Muon takes matrices [n, m] and stacks of them [E, n, m], found the shapes {wrong}; "
                 "put these parameters into a group with use_muon=False"
             )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("ns_dtype", None)
 
     @overload  # type: ignore[override]
     def step(self, closure: None = None) -> None: ...
@@ -139,6 +145,8 @@ class MuonClip(torch.optim.Optimizer):
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(p)
             momenta.append(state["momentum_buffer"])
+        if group["ns_dtype"] is None:
+            group["ns_dtype"] = _dtype_name(agreed_dtype(params[0].device))
         mu = group["momentum"]
         torch._foreach_lerp_(momenta, grads, 1 - mu)
         directions = torch._foreach_lerp(grads, momenta, mu) if group["nesterov"] else momenta
@@ -151,7 +159,7 @@ class MuonClip(torch.optim.Optimizer):
         n, m = params[0].shape[-2:]
         matrices = [direction.reshape(-1, n, m) for direction in directions]
         joined = matrices[0] if len(matrices) == 1 else torch.cat(matrices)
-        updates = newton_schulz(joined, group["ns_steps"], self.ns_dtype).split(
+        updates = newton_schulz(joined, group["ns_steps"], getattr(torch, group["ns_dtype"])).split(
             [len(part) for part in matrices]
         )
         shaped = [update.view(p.shape).to(p.dtype) for update, p in zip(updates, params, strict=True)]
@@ -185,6 +193,10 @@ class MuonClip(torch.optim.Optimizer):
 
 def _gradients(params: list[Tensor]) -> list[Tensor]:
     return [p.grad for p in params if p.grad is not None]
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _by_shape(params: list[Tensor]) -> list[list[int]]:

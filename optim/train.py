@@ -36,7 +36,7 @@ from optim.evaluation import held_out, mean_losses
 from optim.journal import Journal
 from optim.loop import LoopSettings, Outcome, train_loop
 from optim.muonclip import MuonClip
-from optim.newton_schulz import fast_dtype
+from optim.newton_schulz import agreed_dtype
 from optim.parallel import barrier, rank, world_size
 from optim.prepare import collect, digest, sample_texts, show_counts, tokenise
 from optim.qkclip import ClippableAttention
@@ -104,7 +104,7 @@ def train(config: RunConfig, resume: bool | None = None, command: str = "the sam
     train_rows, held_rows = held_out(dataset, settings.eval_examples, settings.seed)
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if fast_dtype(device) == torch.bfloat16 else "fp32"
+        precision = "bf16" if agreed_dtype(device) == torch.bfloat16 else "fp32"
 
     def after_step(model: nn.Module) -> None:
         model_room.update_router_bias(model, settings.router_bias_rate)

@@ -129,6 +129,19 @@ def test_state_goes_through_a_file_and_the_run_goes_on_bitwise():
         assert torch.equal(value, other[0].state_dict()[name]), name
 
 
+def test_the_dtype_chosen_at_the_first_step_is_kept_by_a_checkpoint():
+    first, second = parameters((4, 4)), parameters((4, 4))
+    before = MuonClip([{"params": first, "use_muon": True}], ns_dtype=torch.float32)
+    random_steps((first,), [before], 1)
+    after = MuonClip([{"params": second, "use_muon": True}], ns_dtype=torch.bfloat16)
+    after.load_state_dict(before.state_dict())
+    assert after.param_groups[0]["ns_dtype"] == "float32"
+    free = MuonClip([{"params": second, "use_muon": True}])
+    assert free.param_groups[0]["ns_dtype"] is None
+    random_steps((second,), [free], 1)
+    assert free.state_dict()["param_groups"][0]["ns_dtype"] in ("float32", "bfloat16")
+
+
 def test_groups_may_be_added_and_have_options_of_their_own():
     first, second = parameters((4, 4), (4, 4))
     optimizer = MuonClip([{"params": [first], "use_muon": True}], lr=0.1, weight_decay=0)

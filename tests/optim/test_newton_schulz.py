@@ -1,13 +1,17 @@
 """Newton-Schulz against its plain twin and against the singular value decomposition."""
 
+import importlib
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optim import newton_schulz, newton_schulz_reference
-from optim.newton_schulz import COEFFICIENTS
+from optim.newton_schulz import COEFFICIENTS, agreed_dtype, fast_dtype
 
+module = importlib.import_module("optim.newton_schulz")  # the package's function has the module's name
+CPU = torch.device("cpu")
 SHAPES = [(8, 8), (24, 64), (64, 24), (1, 5), (5, 1)]
 
 
@@ -69,3 +73,27 @@ def test_scale_does_not_matter():
     torch.testing.assert_close(
         newton_schulz(matrix, dtype=torch.float32), newton_schulz(1e4 * matrix, dtype=torch.float32)
     )
+
+
+def test_the_fast_dtype_is_measured_once_and_is_the_faster_one(monkeypatch):
+    def seconds(of_bfloat16):
+        calls = []
+
+        def measured(dtype):
+            calls.append(dtype)
+            return of_bfloat16 if dtype == torch.bfloat16 else 1.0
+
+        return measured, calls
+
+    for of_bfloat16, expected in ((0.3, torch.bfloat16), (0.9, torch.float32), (2.0, torch.float32)):
+        measured, calls = seconds(of_bfloat16)
+        monkeypatch.setattr(module, "_product_seconds", measured)
+        fast_dtype.cache_clear()
+        assert fast_dtype(CPU) == expected
+        assert fast_dtype(CPU) == expected
+        assert len(calls) == 2
+    fast_dtype.cache_clear()
+
+
+def test_without_a_group_the_agreed_dtype_is_the_fast_one():
+    assert agreed_dtype(CPU) == fast_dtype(CPU)

@@ -82,8 +82,10 @@ def batches(step: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
 
 
 def build(steps: int, seed: int = 0, tau: float = 100.0):
-    """A model, its optimizer and its schedule."""
+    """A model, its optimizer and its schedule; float32 throughout, so that ranks can be compared closely."""
     torch.manual_seed(seed)
     model = TinyModel()
-    optimizer = MuonClip(split_parameters(model), lr=0.02, attentions=[model.attention], tau=tau)
+    optimizer = MuonClip(
+        split_parameters(model), lr=0.02, attentions=[model.attention], tau=tau, ns_dtype=torch.float32
+    )
     return model, optimizer, wsd(optimizer, steps, warmup=2, decay_fraction=0.5)
