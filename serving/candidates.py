@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.fold import grounded, unfold
@@ -18,8 +17,7 @@ from sqlconf.signal import Candidate
 from .databases import Database
 from .engines import Completion
 from .errors import BadSql, GuardError
-from .execution import Result, compiles, execute
-from .guard import check
+from .execution import Result
 
 MAX_ROWS, MAX_BYTES, TIMEOUT_S = 1_000, 2**20, 0.5
 """Of a candidate that is run to compare: beyond, results count as the same when what was read is."""
@@ -78,7 +76,7 @@ def choose(
     reason = ""
     for completion in completions:
         try:
-            found = _runnable(prompt, completion, database.path, run)
+            found = _runnable(prompt, completion, database, run)
             runnable.append(found)
             considered.append(found.candidate)
         except (CorpusError, RecursionError) as error:
@@ -101,20 +99,19 @@ def choose(
     return Choice(chosen.candidate.sql, chosen.completion, context, tuple(considered))
 
 
-def _runnable(prompt: Prompt, completion: Completion, path: Path, run: bool) -> _Runnable:
+def _runnable(prompt: Prompt, completion: Completion, database: Database, run: bool) -> _Runnable:
     """Raises CorpusError, GuardError or BadSql for what cannot be run."""
     if completion.finish_reason == "length":
         raise CorpusError("it did not come to an end")
     sql = unfold(completion.text, prompt.binding)
-    check(sql)
-    compiles(path, sql)
+    database.compiles(sql)
     weight = math.exp(completion.logprob)
     if not grounded(completion.text, prompt.binding):
         weight *= UNGROUNDED
     result, rows = None, None
     if run:
         try:
-            found = execute(path, sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
+            found = database.execute(sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
             result, rows = _key(found), sum(any(cell is not None for cell in row) for row in found.rows)
             if not rows:
                 weight *= EMPTY

@@ -21,7 +21,8 @@ from corpus.errors import CorpusError
 from corpus.schema import Schema, read_schema
 
 from .errors import BadDatabase, DatabaseUnavailable, ServingError, StateError, UnknownDatabase
-from .execution import Result, check_file, execute
+from .execution import Result, check_file, compiles, execute
+from .guard import check
 
 DEMO = "demo"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -58,7 +59,20 @@ class Database:
             return self._contents
 
     def execute(self, sql: str, **limits: Any) -> Result:
-        """`serving.execution.execute` on this file. The caller has passed `sql` through the guard."""
+        """Run `sql`, written in SQLite's dialect, behind both walls. Raises GuardError, BadSql or DatabaseUnavailable.
+
+        `limits` are max_rows, max_bytes and timeout_s.
+        """
+        check(sql)
+        return execute(self.path, sql, **limits)
+
+    def compiles(self, sql: str) -> None:
+        """Raise GuardError or BadSql, saying why, unless both walls let `sql` pass. Reads no data."""
+        check(sql)
+        compiles(self.path, sql)
+
+    def execute_known(self, sql: str, **limits: Any) -> Result:
+        """Run `sql` that comes with a data set, not from a model or a user: behind the database's own wall alone."""
         return execute(self.path, sql, **limits)
 
     def _refresh(self) -> None:

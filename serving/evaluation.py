@@ -19,8 +19,6 @@ from sqlconf.metrics import auroc, report
 from .breakdown import Case, breakdown
 from .databases import Database
 from .errors import EvaluationError, ServingError
-from .execution import execute
-from .guard import check
 from .pipeline import AskResult, Pipeline
 from .question import check_question
 
@@ -222,19 +220,21 @@ def _judge(
 ) -> list[Judged]:
     answers = _ask([(example.question, databases[example.db_id]) for example in examples], pipeline)
     return [
-        _judge_one(example, answer, databases[example.db_id].path, timeout_s)
+        _judge_one(example, answer, databases[example.db_id], timeout_s)
         for example, answer in zip(examples, answers, strict=True)
     ]
 
 
-def _judge_one(example: Example, answer: AskResult | ServingError, path: Path, timeout_s: float) -> Judged:
+def _judge_one(
+    example: Example, answer: AskResult | ServingError, database: Database, timeout_s: float
+) -> Judged:
     known = example.sql is not None
     raw_id = getattr(example, "raw_id", None)
     name = example.id if raw_id is None else raw_id
     if isinstance(answer, ServingError):
         correct = False if known else None
         return Judged(name, "", 0.0, [], correct, example.db_id, True, answer.message)
-    right, error = _right(example, answer.sql, path, timeout_s)
+    right, error = _right(example, answer.sql, database, timeout_s)
     signals = [
         {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note} for s in answer.signals
     ]
@@ -259,20 +259,19 @@ def _ask(questions: Sequence[tuple[str, Database]], pipeline: Pipeline) -> list[
         return [EvaluationError(f"The question could not be answered: {type(error).__name__}: {error}")]
 
 
-def _right(example: Example, sql: str, path: Path, timeout_s: float) -> tuple[bool, str | None]:
+def _right(example: Example, sql: str, database: Database, timeout_s: float) -> tuple[bool, str | None]:
     """Whether `sql` gives the rows of the known SQL (never, if there is none), and why it did not run."""
     limits: dict[str, Any] = {"max_rows": MAX_ROWS, "max_bytes": MAX_BYTES, "timeout_s": timeout_s}
     gold_sql = example.sql
     if not sql or gold_sql is None:
         return False, None
     try:
-        gold = execute(path, gold_sql, **limits)
+        gold = database.execute_known(gold_sql, **limits)
         ordered = is_ordered(gold_sql)
     except (ServingError, RecursionError) as error:
         return False, f"{_KNOWN_SQL_FAILS}: {error}"
     try:
-        check(sql)
-        predicted = execute(path, sql, **limits)
+        predicted = database.execute(sql, **limits)
     except ServingError as error:
         return False, error.message
     return same_answer(gold.rows, predicted.rows, ordered=ordered), None

@@ -32,7 +32,6 @@ def ask(
     """
     from ..databases import Databases
     from ..errors import ServingError
-    from ..guard import check
     from ..question import check_question
     from ..settings import load_settings
 
@@ -49,7 +48,6 @@ def ask(
     result, failure = None, answer.error
     if run and answer.sql:
         try:
-            check(answer.sql)
             result = database.execute(
                 answer.sql,
                 max_rows=settings.max_rows,
