@@ -13,6 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
 
 from model.config import ModelConfig
 from model.swiglu import SwiGLU
@@ -46,6 +47,8 @@ class Router(nn.Module):
         weights_NA = scores_NE.gather(1, experts_NA)
         if config.norm_topk_prob:
             weights_NA = weights_NA / (weights_NA.sum(-1, keepdim=True) + 1e-20)
+        if self.training:
+            self.load_E += experts_NA.flatten().bincount(minlength=config.n_routed_experts)
         return weights_NA * config.routed_scaling_factor, experts_NA
 
     def _keep_best_groups(self, choice_NE: Tensor) -> Tensor:
@@ -58,7 +61,10 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """The routed experts' weights, stacked: gate_proj and up_proj [E, I, D], down_proj [E, D, I]."""
+    """The routed experts' weights, stacked: gate_proj and up_proj [E, I, D], down_proj [E, D, I].
+
+    Of a stack that is distributed it runs what this process has; then experts_NA counts from there.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,9 +73,13 @@ class Experts(nn.Module):
         self.up_proj = nn.Parameter(torch.empty(count, width, size))
         self.down_proj = nn.Parameter(torch.empty(count, size, width))
 
-    def forward(self, x_ND: Tensor, weights_NA: Tensor, routes: Routes) -> Tensor:
+    def forward(self, x_ND: Tensor, weights_NA: Tensor, experts_NA: Tensor) -> Tensor:
         """Each token's weighted sum of its experts' outputs, [N, D]."""
-        matrices = (self.gate_proj, self.up_proj, self.down_proj)
+        matrices = [
+            matrix.to_local() if isinstance(matrix, DTensor) else matrix
+            for matrix in (self.gate_proj, self.up_proj, self.down_proj)
+        ]
+        routes = Routes(experts_NA, len(matrices[0]))
         kind = x_ND.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
         gate_EID, up_EID, down_EDI = (matrix.to(dtype) for matrix in matrices)
@@ -90,10 +100,7 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_ND = x_BTD.flatten(0, 1)
         weights_NA, experts_NA = self.gate(x_ND)
-        routes = Routes(experts_NA, len(self.experts.gate_proj))
-        if self.training:
-            self.gate.load_E += routes.counts_E
-        return (self.experts(x_ND, weights_NA, routes) + self.shared_experts(x_ND)).view_as(x_BTD)
+        return (self.experts(x_ND, weights_NA, experts_NA) + self.shared_experts(x_ND)).view_as(x_BTD)
 
 
 class Routes:
