@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from model.causal_attention import LONGEST, causal_attention
 from model.config import ModelConfig
 from model.rmsnorm import RMSNorm
 from model.rotary import rotate, softmax_scale
@@ -64,24 +65,31 @@ class LatentAttention(nn.Module):
         `sees` says which keys a query sees: a bias [B, 1, T, T] of 0 and -inf, a tree for each sequence, or, if None,
         the causal order. rotary_TR may differ by sequence: [B, T, R/2].
         """
-        q_BTHK, k_BTHK, v_BTHV = self._queries_keys_values(x_BTD, rotary_TR)
-        q_BHTK, k_BHTK, v_BHTV = q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHV.transpose(1, 2)
+        q_BHTK, k_BHTK, v_BHTV = self._queries_keys_values(x_BTD, rotary_TR)
+        track = self.track_max_logits
         if isinstance(sees, list):
-            o_BHTV, largest_BHT = tree_attention(q_BHTK, k_BHTK, v_BHTV, self.scale, sees)
-            if self.track_max_logits:
+            o_BHTV, largest_BHT = tree_attention(q_BHTK, k_BHTK, v_BHTV, sees)
+            o_BTHV = o_BHTV.transpose(1, 2)
+            if track:
                 self._saw(_largest(largest_BHT, valid_BT))
+        elif sees is None and x_BTD.device.type == "cpu" and x_BTD.shape[1] <= LONGEST:
+            o_BTHV, seen_BHT = causal_attention(q_BHTK, k_BHTK, v_BHTV, track)
+            if seen_BHT is not None:
+                self._saw(_largest(seen_BHT, valid_BT).float())
         else:
-            if self.track_max_logits:
-                self._saw(max_logits(q_BHTK.detach(), k_BHTK.detach(), self.scale, valid_BT, sees))
+            if track:
+                self._saw(max_logits(q_BHTK.detach(), k_BHTK.detach(), 1.0, valid_BT, sees))
             o_BHTV = F.scaled_dot_product_attention(
-                q_BHTK, k_BHTK, v_BHTV, sees, is_causal=sees is None, scale=self.scale
+                q_BHTK, k_BHTK, v_BHTV, sees, is_causal=sees is None, scale=1.0
             )
-        return self.o_proj(o_BHTV.transpose(1, 2).flatten(2))
+            o_BTHV = o_BHTV.transpose(1, 2)
+        return self.o_proj(o_BTHV.flatten(2))
 
     def _saw(self, seen_H: Tensor) -> None:
         self.max_logits_H = seen_H if self.max_logits_H is None else self.max_logits_H.maximum(seen_H)
 
     def _queries_keys_values(self, x_BTD: Tensor, rotary_TR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, H, T, K or V]; the queries bear the softmax's scale."""
         if self.q_rank is None:
             q_BTHK = self.q_proj(x_BTD)
         else:
@@ -93,6 +101,7 @@ class LatentAttention(nn.Module):
             kv_BTHM.unflatten(-1, (self.heads, -1)),
             k_rope_BTR,
             rotary_TR,
+            self.scale,
         )
 
     @torch.no_grad()
@@ -113,45 +122,52 @@ class LatentAttention(nn.Module):
 
 
 class _Assemble(torch.autograd.Function):
-    """Rotate and lay out q, k, v in one step: `assemble_reference` with four copies fewer in the backward."""
+    """Rotate, scale and lay out q, k, v by head in one step: `assemble_reference` with fewer copies."""
 
     @staticmethod
     def forward(
-        ctx: Any, q_BTHK: Tensor, kv_BTHM: Tensor, k_rope_BTR: Tensor, rotary_TR: Tensor
+        ctx: Any, q_BTHK: Tensor, kv_BTHM: Tensor, k_rope_BTR: Tensor, rotary_TR: Tensor, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        nope = q_BTHK.shape[-1] - k_rope_BTR.shape[-1]
+        B, T, H, K = q_BTHK.shape
+        nope = K - k_rope_BTR.shape[-1]
         ctx.save_for_backward(rotary_TR)
-        ctx.nope = nope
-        q_out_BTHK, k_out_BTHK = torch.empty_like(q_BTHK), torch.empty_like(q_BTHK)
-        q_out_BTHK[..., :nope] = q_BTHK[..., :nope]
-        q_out_BTHK[..., nope:] = rotate(q_BTHK[..., nope:], rotary_TR)
+        ctx.nope, ctx.scale = nope, scale
+        q_BHTK, k_BHTK = q_BTHK.new_empty(B, H, T, K), q_BTHK.new_empty(B, H, T, K)
+        q_out_BTHK, k_out_BTHK = q_BHTK.transpose(1, 2), k_BHTK.transpose(1, 2)
+        torch.mul(q_BTHK[..., :nope], scale, out=q_out_BTHK[..., :nope])
+        q_out_BTHK[..., nope:] = rotate(q_BTHK[..., nope:], rotary_TR * scale)
         k_out_BTHK[..., :nope] = kv_BTHM[..., :nope]
         k_out_BTHK[..., nope:] = rotate(k_rope_BTR[:, :, None], rotary_TR)
-        return q_out_BTHK, k_out_BTHK, kv_BTHM[..., nope:]
+        return q_BHTK, k_BHTK, kv_BTHM[..., nope:].transpose(1, 2).contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad_q_BTHK: Tensor, grad_k_BTHK: Tensor, grad_v_BTHV: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
+        ctx: Any, grad_q_BHTK: Tensor, grad_k_BHTK: Tensor, grad_v_BHTV: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         (rotary_TR,) = ctx.saved_tensors
-        nope, back_TR = ctx.nope, rotary_TR.conj().resolve_conj()
-        grad_kv_BTHM = torch.cat([grad_k_BTHK[..., :nope], grad_v_BTHV], dim=-1)
+        nope, scale, back_TR = ctx.nope, ctx.scale, rotary_TR.conj().resolve_conj()
+        B, H, T, K = grad_q_BHTK.shape
+        grad_q_BTHK, grad_k_BTHK = grad_q_BHTK.transpose(1, 2), grad_k_BHTK.transpose(1, 2)
+        grad_kv_BTHM = grad_q_BHTK.new_empty(B, T, H, nope + grad_v_BHTV.shape[-1])
+        grad_kv_BTHM[..., :nope] = grad_k_BTHK[..., :nope]
+        grad_kv_BTHM[..., nope:] = grad_v_BHTV.transpose(1, 2)
         grad_rope_BTR = rotate(grad_k_BTHK[..., nope:].sum(2, keepdim=True), back_TR).squeeze(2)
-        grad_out_BTHK = torch.empty(grad_q_BTHK.shape, dtype=grad_q_BTHK.dtype, device=grad_q_BTHK.device)
-        grad_out_BTHK[..., :nope] = grad_q_BTHK[..., :nope]
-        grad_out_BTHK[..., nope:] = rotate(grad_q_BTHK[..., nope:], back_TR)
-        return grad_out_BTHK, grad_kv_BTHM, grad_rope_BTR, None
+        grad_out_BTHK = grad_q_BHTK.new_empty(B, T, H, K)
+        torch.mul(grad_q_BTHK[..., :nope], scale, out=grad_out_BTHK[..., :nope])
+        grad_out_BTHK[..., nope:] = rotate(grad_q_BTHK[..., nope:], back_TR * scale)
+        return grad_out_BTHK, grad_kv_BTHM, grad_rope_BTR, None, None
 
 
 def assemble_reference(
-    q_BTHK: Tensor, kv_BTHM: Tensor, k_rope_BTR: Tensor, rotary_TR: Tensor
+    q_BTHK: Tensor, kv_BTHM: Tensor, k_rope_BTR: Tensor, rotary_TR: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The plain twin of `_Assemble`."""
     heads, nope = q_BTHK.shape[2], q_BTHK.shape[-1] - k_rope_BTR.shape[-1]
     k_rope_BTHR = rotate(k_rope_BTR[:, :, None], rotary_TR).expand(-1, -1, heads, -1)
-    q_out_BTHK = torch.cat([q_BTHK[..., :nope], rotate(q_BTHK[..., nope:], rotary_TR)], dim=-1)
-    return q_out_BTHK, torch.cat([kv_BTHM[..., :nope], k_rope_BTHR], dim=-1), kv_BTHM[..., nope:]
+    q_out_BTHK = torch.cat([q_BTHK[..., :nope], rotate(q_BTHK[..., nope:], rotary_TR)], dim=-1) * scale
+    k_out_BTHK = torch.cat([kv_BTHM[..., :nope], k_rope_BTHR], dim=-1)
+    return q_out_BTHK.transpose(1, 2), k_out_BTHK.transpose(1, 2), kv_BTHM[..., nope:].transpose(1, 2)
 
 
 @torch.no_grad()

@@ -62,25 +62,25 @@ def trees(branch_BT: Tensor) -> list[Tree]:
 
 
 def tree_attention(
-    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, scale: float, rows: list[Tree]
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, rows: list[Tree]
 ) -> tuple[Tensor, Tensor]:
-    """[B, H, T, V], as `scaled_dot_product_attention` with `transformer.branch_bias`; and the largest logit of each
+    """[B, H, T, V], as `scaled_dot_product_attention` with `transformer.branch_bias` and scale 1; and the largest logit of each
     sequence and query, float32 [B, H, T], without a gradient.
     """
-    return _TreeAttention.apply(q_BHTK, k_BHTK, v_BHTV, scale, rows)
+    return _TreeAttention.apply(q_BHTK, k_BHTK, v_BHTV, rows)
 
 
 class _TreeAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, scale: float, rows: list[Tree]
+        ctx: Any, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, rows: list[Tree]
     ) -> tuple[Tensor, Tensor]:
         o_BHTV = torch.zeros_like(v_BHTV)
         largest_BHT = q_BHTK.new_full(q_BHTK.shape[:3], -torch.inf, dtype=torch.float32)
         probabilities: list[Tensor] = []
         for b, tree in enumerate(rows):
             P, T = tree.trunk, tree.end
-            q_HTK, k_HTK, v_HTV = q_BHTK[b, :, :T] * scale, k_BHTK[b, :, :T], v_BHTV[b, :, :T]
+            q_HTK, k_HTK, v_HTV = q_BHTK[b, :, :T], k_BHTK[b, :, :T], v_BHTV[b, :, :T]
             if P:
                 future = torch.ones(P, P, dtype=torch.bool, device=q_HTK.device).triu(1)
                 s_HPP = (q_HTK[:, :P] @ k_HTK[:, :P].mT).float().masked_fill_(future, -torch.inf)
@@ -99,13 +99,13 @@ class _TreeAttention(torch.autograd.Function):
                 o_BHTV[b, :, P:T] = o_HMV.baddbmm_(p_HMS[..., :P], v_HTV[:, :P])
                 probabilities.append(p_HMS)
         ctx.save_for_backward(q_BHTK, k_BHTK, v_BHTV, *probabilities)
-        ctx.scale, ctx.rows = scale, rows
+        ctx.rows = rows
         ctx.mark_non_differentiable(largest_BHT)
         return o_BHTV, largest_BHT
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_o_BHTV: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_o_BHTV: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q_BHTK, k_BHTK, v_BHTV, *saved = ctx.saved_tensors
         probabilities = iter(saved)
         grad_q, grad_k, grad_v = map(torch.zeros_like, (q_BHTK, k_BHTK, v_BHTV))
@@ -115,7 +115,7 @@ class _TreeAttention(torch.autograd.Function):
             trunk_k = trunk_v = None
             if P:
                 p_HPP = next(probabilities)
-                ds_HPP = _softmax_backward(go_HTV[:, :P] @ v_HTV[:, :P].mT, p_HPP, ctx.scale)
+                ds_HPP = _softmax_backward(go_HTV[:, :P] @ v_HTV[:, :P].mT, p_HPP)
                 grad_q[b, :, :P] = ds_HPP @ k_HTK[:, :P]
                 trunk_k = ds_HPP.mT @ q_HTK[:, :P]
                 trunk_v = p_HPP.mT @ go_HTV[:, :P]
@@ -125,7 +125,7 @@ class _TreeAttention(torch.autograd.Function):
                 go_HNLV, p_HNLL = _padded(go_HMV, tree), _spread(p_HMS[..., P:], tree)
                 own_HML = _flat(go_HNLV @ _padded(v_HTV[:, P:], tree).mT, tree)
                 dp_HMS = torch.cat([go_HMV @ v_HTV[:, :P].mT, own_HML], dim=-1)
-                ds_HMS = _softmax_backward(dp_HMS, p_HMS, ctx.scale)
+                ds_HMS = _softmax_backward(dp_HMS, p_HMS)
                 ds_HNLL = _spread(ds_HMS[..., P:], tree)
                 own_q = _flat(ds_HNLL @ _padded(k_HTK[:, P:], tree), tree)
                 grad_q[b, :, P:T] = own_q.baddbmm_(ds_HMS[..., :P], k_HTK[:, :P])
@@ -136,12 +136,12 @@ class _TreeAttention(torch.autograd.Function):
                     trunk_v = trunk_v.baddbmm_(p_HMS[..., :P].mT, go_HMV)
             if trunk_k is not None and trunk_v is not None:
                 grad_k[b, :, :P], grad_v[b, :, :P] = trunk_k, trunk_v
-        return grad_q, grad_k, grad_v, None, None
+        return grad_q, grad_k, grad_v, None
 
 
-def _softmax_backward(dp: Tensor, p: Tensor, scale: float) -> Tensor:
-    """Gradient of the unscaled logits, given that of the probabilities."""
-    return torch.ops.aten._softmax_backward_data(dp, p, -1, dp.dtype).mul_(scale)
+def _softmax_backward(dp: Tensor, p: Tensor) -> Tensor:
+    """Gradient of the logits, given that of the probabilities."""
+    return torch.ops.aten._softmax_backward_data(dp, p, -1, dp.dtype)
 
 
 def _padded(x_HMx: Tensor, tree: Tree) -> Tensor:

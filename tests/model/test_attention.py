@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import SHAPES, TINY, seeded, tokens
 from torch import Tensor
 
 from model import LatentAttention, Transformer
 from model.attention import _Assemble, assemble_reference, max_logits
+from model.causal_attention import causal_attention
 from model.rotary import rotary_table
 
 
@@ -90,9 +92,38 @@ def test_assembling_equals_its_twin_and_its_gradient() -> None:
     q, kv, k_rope = torch.randn(2, 9, 3, 10), torch.randn(2, 9, 3, 11), torch.randn(2, 9, 4)
     inputs = [tensor.double().requires_grad_() for tensor in (q, kv, k_rope)]
     table = rotary_table(dataclasses.replace(TINY, qk_rope_head_dim=4), 9)
-    fast, plain = _Assemble.apply(*inputs, table), assemble_reference(*inputs, table)
+    fast, plain = _Assemble.apply(*inputs, table, 0.3), assemble_reference(*inputs, table, 0.3)
     torch.testing.assert_close(fast, plain)
     weights = [torch.randn_like(tensor) for tensor in fast]
     torch.testing.assert_close(
         torch.autograd.grad(fast, inputs, weights), torch.autograd.grad(plain, inputs, weights)
     )
+
+
+@pytest.mark.parametrize("length", [1, 30, 256, 257, 600])
+def test_causal_attention_is_pytorchs_in_value_gradient_and_largest_logits(length: int) -> None:
+    torch.manual_seed(length)
+    q, k, v = (
+        torch.randn(2, 3, length, size, dtype=torch.float64, requires_grad=True) for size in (8, 8, 6)
+    )
+    theirs = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0).transpose(1, 2)
+    ours, largest = causal_attention(q, k, v, track=True)
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn_like(ours)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, (q, k, v), upstream), torch.autograd.grad(theirs, (q, k, v), upstream)
+    )
+    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+    torch.testing.assert_close(largest, (q @ k.mT).masked_fill(future, -torch.inf).amax(-1))
+
+
+def test_causal_attention_in_bfloat16_is_as_near_to_float64_as_pytorchs_plain_one() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(4, 4, 200, 64).bfloat16() for _ in range(3))
+    q = q * 0.5  # logits up to 20
+    exact = F.scaled_dot_product_attention(q.double(), k.double(), v.double(), is_causal=True, scale=1.0)
+    future = torch.ones(200, 200, dtype=torch.bool).triu(1)
+    plain = (q @ k.mT).masked_fill(future, -torch.inf).softmax(-1) @ v
+    ours, _ = causal_attention(q, k, v)
+    error = (ours.transpose(1, 2) - exact).norm() / exact.norm()
+    assert error <= 1.05 * (plain - exact).norm() / exact.norm() < 0.05

@@ -159,7 +159,7 @@ def test_tree_attention_is_attention_with_a_dense_mask() -> None:
     weights = torch.randn(4, 3, 41, 24) * real
     bias = branch_bias(branch, torch.float32)
     dense = F.scaled_dot_product_attention(q, k, v, bias, scale=0.3)
-    tree, largest = tree_attention(q, k, v, 0.3, trees(branch))
+    tree, largest = tree_attention(q * 0.3, k, v, trees(branch))
     close = {"atol": 1e-5, "rtol": 1e-5}
     torch.testing.assert_close(tree * real, dense * real, **close)
     for ours, theirs in zip(
