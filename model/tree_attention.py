@@ -61,9 +61,7 @@ def trees(branch_BT: Tensor) -> list[Tree]:
     return found
 
 
-def tree_attention(
-    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, rows: list[Tree]
-) -> tuple[Tensor, Tensor]:
+def tree_attention(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, rows: list[Tree]) -> tuple[Tensor, Tensor]:
     """[B, H, T, V], as `scaled_dot_product_attention` with `transformer.branch_bias` and scale 1; and the largest logit of each
     sequence and query, float32 [B, H, T], without a gradient.
     """

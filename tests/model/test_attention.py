@@ -103,9 +103,7 @@ def test_assembling_equals_its_twin_and_its_gradient() -> None:
 @pytest.mark.parametrize("length", [1, 30, 256, 257, 600])
 def test_causal_attention_is_pytorchs_in_value_gradient_and_largest_logits(length: int) -> None:
     torch.manual_seed(length)
-    q, k, v = (
-        torch.randn(2, 3, length, size, dtype=torch.float64, requires_grad=True) for size in (8, 8, 6)
-    )
+    q, k, v = (torch.randn(2, 3, length, size, dtype=torch.float64, requires_grad=True) for size in (8, 8, 6))
     theirs = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0).transpose(1, 2)
     ours, largest = causal_attention(q, k, v, track=True)
     torch.testing.assert_close(ours, theirs)
