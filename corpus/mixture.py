@@ -19,6 +19,7 @@ from corpus.demo import build_demo_database
 from corpus.demo_questions import demo_questions
 from corpus.errors import CorpusError, FoldError
 from corpus.fold import fold, verbal
+from corpus.invented import invent_database
 from corpus.linking import Near, open_words, schema_names
 from corpus.nearness import Nearness
 from corpus.parallel import in_order
@@ -105,11 +106,12 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql`,
-    `demo` and `synthetic` (how many questions; synthetic ones on the databases of Spider's training part), `wikisql_tables`
-    (how many of WikiSQL's tables make one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with
-    a model's predictions), `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task),
-    `demo_in_order` (share of the demo's prompts in the schema's own order, all others being shuffled), `holdout` (every n-th
-    database of Spider's training part is kept for calibration). `near` finds names that mean about the same as a word.
+    `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training part, invented
+    ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make one database, 1
+    unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions), `attempts_repeat`, `tell` and
+    `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own
+    order, all others being shuffled), `holdout` (every n-th database of Spider's training part is kept for calibration).
+    `near` finds names that mean about the same as a word.
     Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
@@ -125,7 +127,7 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
         ]
         if not groups:
             raise CorpusError(
-                "[data] draws no questions; give at least one of spider, spider_syn, synthetic, wikisql, demo."
+                "[data] draws no questions; give at least one of spider, spider_syn, synthetic, invented, wikisql, demo."
             )
         rng.shuffle(groups)
         seeds = [rng.getrandbits(64) for _ in groups]
@@ -175,6 +177,8 @@ def _validate(data: dict[str, Any]) -> None:
         "spider",
         "spider_syn",
         "synthetic",
+        "invented",
+        "invented_databases",
         "wikisql",
         "wikisql_tables",
         "demo",
@@ -193,8 +197,9 @@ def _validate(data: dict[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kind) or negative:
             expected = "the path of a folder" if kind == (str,) else "a number, 0 or more"
             raise CorpusError(f"[data] {key} is {value!r}; expected {expected}.")
-    if data.get("wikisql_tables") == 0:
-        raise CorpusError("[data] wikisql_tables is 0; expected 1 or more tables to a database.")
+    for key in ("wikisql_tables", "invented_databases"):
+        if data.get(key) == 0:
+            raise CorpusError(f"[data] {key} is 0; expected 1 or more.")
 
 
 def fingerprint(data: dict[str, Any]) -> str:
@@ -334,6 +339,8 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
                 )
             ]
             yield Source("synthetic", examples, databases.read, 1)
+    if data.get("invented"):
+        yield _invented(data["invented"], data.get("invented_databases", 400), seed, folder)
     if data.get("wikisql"):
         yield _wikisql(
             read_examples(path("wikisql", "train.jsonl")),
@@ -354,6 +361,19 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
         )
     if "attempts" in data:
         yield _attempts(Path(data["attempts"]), data.get("attempts_repeat", 1))
+
+
+def _invented(count: int, number: int, seed: int, folder: Path) -> Source:
+    """`count` questions, shared evenly by `number` databases that are made up for them."""
+    databases = DatabaseFolder(folder)
+    examples: list[Example] = []
+    for i in range(number):
+        db_id = f"invented-{i}"
+        invent_database(folder / f"{db_id}.sqlite", seed * 1_000_003 + i)
+        due = count * (i + 1) // number - count * i // number
+        schema = databases.schema(db_id)
+        examples += synthetic_questions(due, seed, schema, databases.path(db_id), db_id)
+    return Source("invented", examples, databases.read, 1)
 
 
 def _attempts(folder: Path, repeat: int) -> Source:

@@ -183,6 +183,12 @@ def _abbreviations() -> dict[str, str]:
     return dict(line.split(" = ") for line in lines if " = " in line)
 
 
+@lru_cache(maxsize=50_000)
+def short_forms(word: str) -> tuple[str, ...]:
+    """Abbreviations that stand for this word."""
+    return tuple(short for short, spelled in _abbreviations().items() if spelled == word)
+
+
 @lru_cache(maxsize=1)
 def _synonyms() -> dict[str, tuple[str, ...]]:
     lines = (_FOLDER / "synonyms.txt").read_text(encoding="utf-8").splitlines()
