@@ -29,7 +29,7 @@ test: $(STAMP) ## the fast tests
 	$(BIN)/python -m pytest
 
 slow: $(STAMP) ## the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not vllm'
 
 check: $(STAMP) ## format, lint, types, imports, dead code
 	$(BIN)/ruff format --check .

@@ -23,7 +23,7 @@ from sqlconf.similarity import Similarity, raw
 from .calibration import abstain_threshold, weights_digest
 from .candidates import Context
 from .engines import Engine
-from .engines.embedded import EmbeddedEngine
+from .engines.opening import open_engine
 from .errors import CheckpointError
 from .pipeline import LanguageModel, Pipeline, ReferenceMask
 from .settings import Settings
@@ -32,8 +32,11 @@ log = logging.getLogger(__name__)
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
-    """The pipeline on the embedded engine. Raises CheckpointError if a file is missing or does not fit."""
-    engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
+    """The pipeline on the engine that the settings name, started if need be.
+
+    Raises CheckpointError if a file is missing or does not fit, EngineSetupError or EngineUnavailable for the engine.
+    """
+    engine = open_engine(settings)
     mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
     signals = signals_of(engine, mask)
     fusion = load_fusion(settings, signals)

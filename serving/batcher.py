@@ -1,4 +1,4 @@
-"""Questions that arrive together are answered together, by one worker, over a bounded queue."""
+"""Questions that arrive together are answered together, by one worker or several, over a bounded queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ class Batcher(Generic[Item, Answer]):
     """Feeds `work`, a plain function over a batch, from async callers. Use from one event loop."""
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], list[Answer]], *, max_batch: int = 8, queue: int = 32
+        self,
+        work: Callable[[Sequence[Item]], list[Answer]],
+        *,
+        max_batch: int = 8,
+        queue: int = 32,
+        workers: int = 1,
     ) -> None:
         self._work = work
         self._max_batch = max_batch
@@ -27,8 +32,8 @@ class Batcher(Generic[Item, Answer]):
         self._waiting: asyncio.Queue[tuple[Item, asyncio.Future[Answer]]] = asyncio.Queue()
         self.inside = 0
         self._seconds_each = 1.0  # a running mean of what one item takes
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="suresql-engine")
-        self._task = asyncio.create_task(self._run())
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="suresql-engine")
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(workers)]
 
     def submit(self, item: Item) -> asyncio.Future[Answer]:
         """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded."""
@@ -47,8 +52,9 @@ class Batcher(Generic[Item, Answer]):
 
     async def close(self) -> None:
         """Stop after the batch that is being worked on; who still waits is told so."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         while not self._waiting.empty():
             _, future = self._waiting.get_nowait()
             if not future.done():

@@ -101,6 +101,25 @@ class EngineError(ServingError):
     type = "engine_failed"
 
 
+class EngineUnavailable(Overloaded):
+    """No engine answers now; another try may find one."""
+
+    type = "engine_unavailable"
+
+
+class Gone(ServingError):
+    """Who asked has gone; nobody reads this."""
+
+    status = 499
+    type = "client_gone"
+
+
+class EngineSetupError(ServingError):
+    """An engine's environment or process cannot be made or started."""
+
+    type = "engine_setup"
+
+
 class PromptTooLong(ServingError):
     """The question and its schema do not fit the model's context."""
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from .batcher import Batcher
 from .databases import Database, Databases
+from .engines.cancel import Cancel, stoppable
 from .errors import Overloaded, ServingError
 from .execution import Result
 from .pipeline import AskResult, Pipeline
@@ -18,6 +19,7 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 PipelineFactory = Callable[[Settings], Pipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
+REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
 LOAD_WAIT_S = 60.0  # how long a question waits for the model to be loaded
 _LOOK_S = 0.2  # between two looks at whether the server is stopping meanwhile
 
@@ -30,7 +32,9 @@ class Service:
         self.databases = Databases(settings.home)
         self.draining = False
         self.failure: ServingError | None = None
+        self.pipeline: Pipeline | None = None
         self._factory = pipeline_factory
+        self._stopping = Cancel()
         self._batcher: Batcher[tuple[str, Database], AskResult] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._executions = asyncio.Semaphore(MAX_EXECUTIONS)
@@ -58,10 +62,13 @@ class Service:
 
     async def stop(self) -> None:
         self.draining = True
+        self._stopping.set()
         if self._loading is not None:
             await asyncio.gather(self._loading, return_exceptions=True)
         if self._batcher is not None:
             await self._batcher.close()
+        if (engine := getattr(self.pipeline, "engine", None)) is not None:
+            await asyncio.to_thread(engine.close)
 
     async def database(self, name: str) -> Database:
         return await asyncio.to_thread(self.databases.get, name)
@@ -121,7 +128,7 @@ class Service:
 
     async def _load(self) -> None:
         try:
-            pipeline = await asyncio.to_thread(self._factory, self.settings)
+            pipeline = await asyncio.to_thread(self._build)
         except ServingError as error:
             self.failure = error
             log.error("the model cannot be loaded: %s", error.message)
@@ -133,4 +140,10 @@ class Service:
             )
             return
         work: Callable[[Sequence[tuple[str, Database]]], list[AskResult]] = partial(pipeline.ask)
-        self._batcher = Batcher(work, queue=self.settings.queue)
+        self.pipeline = pipeline
+        workers = 1 if self.settings.embedded else REMOTE_WORKERS
+        self._batcher = Batcher(work, queue=self.settings.queue, workers=workers)
+
+    def _build(self) -> Pipeline:
+        with stoppable(self._stopping):
+            return self._factory(self.settings)

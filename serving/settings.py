@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
@@ -37,6 +38,34 @@ class Settings(BaseSettings):
     )
     data: Path | None = Field(None, description="folder of the data sets, for benchmarks that need them")
     home: Path = Field(default_factory=default_home, description="registered databases and the demo")
+    engine: Literal["embedded", "vllm"] = Field(
+        "embedded", description="who runs the model: this process, or vLLM in one of its own"
+    )
+    engine_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="servers of OpenAI's protocol that run already, divided by commas"
+    )
+    engine_model: str | None = Field(
+        None, description="the model to ask them for; the first they list if unset"
+    )
+    engine_api_key: SecretStr | None = Field(None, description="sent to them")
+    engine_format: Literal["auto", "references", "plain"] = Field(
+        "auto",
+        description="what their model reads: our numbered references, or a schema in plain SQL as any model does;"
+        " auto: references where it goes by the checkpoint's name",
+    )
+    engine_replicas: int = Field(1, ge=1, le=64, description="vLLM processes to start")
+    engine_dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None, description="of vLLM; float32 on a CPU and bfloat16 on a GPU if unset"
+    )
+    engine_cache_gb: int = Field(1, ge=1, le=4_096, description="GiB for vLLM's key-value cache on a CPU")
+    engine_arguments: str = Field("", description="further arguments for vLLM's command line")
+    engine_timeout_s: float = Field(120.0, gt=0, le=3_600, description="the longest an engine may take")
+    vllm_environment: Path | None = Field(
+        None, description="where vLLM is installed; <home>/engines/vllm if unset"
+    )
+    vllm_mla: bool | None = Field(
+        None, description="vLLM's latent attention; on a GPU where the shape admits it if unset"
+    )
     threads: int | None = Field(
         None, ge=1, le=512, description="of the language model; torch's choice if unset"
     )
@@ -61,6 +90,23 @@ class Settings(BaseSettings):
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")
     queue: int = Field(32, ge=1, le=10_000, description="requests that wait or run; more get 503")
+
+    @field_validator("engine_urls", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        urls = (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+        for url in urls if isinstance(urls, (list, tuple)) else ():
+            parts = urlsplit(str(url))
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("an address is such as http://127.0.0.1:8001")
+        return urls
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model runs in this process."""
+        return self.engine == "embedded" and not self.engine_urls
 
     @property
     def fusion_file(self) -> Path:

@@ -15,6 +15,7 @@ from .ask import ask
 from .bench import bench
 from .calibrate import calibrate
 from .db import app as db
+from .engine import app as engine
 from .evaluate import evaluate
 from .output import fail
 from .questions import questions
@@ -38,6 +39,7 @@ app.command()(questions)
 app.command()(calibrate)
 app.command()(bench)
 app.add_typer(db, name="db")
+app.add_typer(engine, name="engine")
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

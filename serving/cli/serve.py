@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .engine import offer_vllm
 from .output import console, fail
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from ..settings import Settings
 
 DRAIN_S = 2.0  # between SIGTERM and the end: time for a load balancer to see /readyz turn 503
 
@@ -28,6 +31,19 @@ def serve(
         int | None, typer.Option(help="Port to listen on. [default: 8000]", show_default=False)
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Folder of the model.", show_default=False)] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who runs the model: embedded or vllm. [default: embedded]", show_default=False),
+    ] = None,
+    engine_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A server of OpenAI's protocol that runs already; may be repeated.", show_default=False
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="vLLM processes to start. [default: 1]", show_default=False)
+    ] = None,
 ) -> None:
     """Serve questions over HTTP.
 
@@ -38,18 +54,31 @@ def serve(
       suresql serve
 
       suresql serve --host 0.0.0.0 --port 9000
+
+      suresql serve --engine vllm --replicas 2
+
+      suresql serve --engine-url http://10.0.0.5:8000 --engine-url http://10.0.0.6:8000
     """
+    from ..settings import load_settings
+
+    settings = load_settings(
+        host=host,
+        port=port,
+        checkpoint=checkpoint,
+        engine=engine,
+        engine_urls=engine_url,
+        engine_replicas=replicas,
+    )
     try:
-        _serve(host, port, checkpoint)
+        _serve(settings)
     except KeyboardInterrupt:  # the way that it is meant to be stopped
         return
 
 
-def _serve(host: str | None, port: int | None, checkpoint: str | None) -> None:
-    from ..settings import load_settings
-
+def _serve(settings: Settings) -> None:
     started = time.monotonic()
-    settings = load_settings(host=host, port=port, checkpoint=checkpoint)
+    if settings.engine == "vllm" and not settings.engine_urls:
+        offer_vllm(settings)
     listening = _listen(settings.host, settings.port)
     bound = listening.getsockname()[1]
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host

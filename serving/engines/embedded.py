@@ -128,6 +128,9 @@ class EmbeddedEngine:
 
         return self._batched([self._widths(a, len(b)) for a, b in zip(starts, ends, strict=True)], run)
 
+    def close(self) -> None:
+        """See Engine.close; there is nothing to let go of."""
+
     @property
     def vocabulary_size(self) -> int:
         """How many token ids stand for text; the model may have more outputs than that."""

@@ -55,3 +55,7 @@ class Engine(Protocol):
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
         """Log-probabilities of each continuation's tokens after its prompt, one tuple for each pair."""
         ...
+
+    def close(self) -> None:
+        """Let go of what it holds: connections, processes. Nothing may be asked afterwards."""
+        ...
