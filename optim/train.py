@@ -26,6 +26,7 @@ import model as model_room
 import model.hf as hf
 from corpus.errors import CorpusError
 from model.errors import ModelError
+from model.heap import keep_freed_memory
 from model.tokenizer import BOS, EOS, PAD
 from optim.checkpoint import Checkpoints, Snapshot, Stateful
 from optim.config import RunConfig, read_config
@@ -224,6 +225,8 @@ def _set_up(config: RunConfig) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
     if dist.is_torchelastic_launched() and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo", timeout=HOURS)
     return device

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from model import PRESETS, Tokenizer, Transformer
 from model.attention import LatentAttention
+from model.heap import keep_freed_memory
 from model.hf import export, load_transformers
 from model.speed import fastest_dtype, matmul_rate, training_flops
 from optim.muonclip import MuonClip
@@ -31,6 +32,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    keep_freed_memory()  # for both
     config = PRESETS["nano"]
     dtype = fastest_dtype()
     torch.manual_seed(0)
