@@ -107,12 +107,13 @@ class Routes:
     """The pairs of token and expert, sorted by expert.
 
     pair_P: place of each pair in the flattened [N, A] table; token_P: its token; place_NA: pair_P's inverse.
+    slices: each expert's rows; wide: the same, and so many rows of the next experts that few lengths occur. The rows that
+    the last ones need beyond the end bear token 0: `past` of them.
     """
 
     def __init__(self, experts_NA: Tensor, experts: int) -> None:
         flat = experts_NA.flatten()
         self.pair_P = flat.argsort(stable=True)
-        self.token_P = self.pair_P.div(experts_NA.shape[1], rounding_mode="floor")
         self.place_NA = torch.empty_like(flat).scatter_(
             0, self.pair_P, torch.arange(len(flat), device=flat.device)
         )
@@ -120,13 +121,28 @@ class Routes:
         self.counts_E = flat.bincount(minlength=experts)
         ends = self.counts_E.cumsum(0).tolist()
         self.slices = [slice(start, stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+        self.wide = [slice(s.start, s.start + round_up(s.stop - s.start)) for s in self.slices]
+        self.past = max(0, max(s.stop for s in self.wide) - len(flat))
+        token_P = self.pair_P.div(experts_NA.shape[1], rounding_mode="floor")
+        self.token_P = F.pad(token_P, (0, self.past))
+
+
+def round_up(count: int) -> int:
+    """The next of 8 to 16 lengths between two powers of two, from 16 on; 0 stays.
+
+    oneDNN compiles a product for each shape that it meets, at 0.6 ms or more, and the number of an expert's tokens is
+    another every time: without this a step of the nano preset spends a quarter of its time compiling.
+    """
+    step = max(16, 1 << max(0, count.bit_length() - 5))
+    return -(-count // step) * step
 
 
 class _Experts(torch.autograd.Function):
     """Gather; one product per expert and matrix over contiguous rows; sum per token.
 
     The router's weight is applied to the hidden layer, which is narrower than the output. No
-    scatter anywhere: sums over a token's experts go through `place_NA` as an embedding bag.
+    scatter anywhere: sums over a token's experts go through `place_NA` as an embedding bag. A product runs over the
+    `wide` rows: what it writes into the next expert's rows that one's own product overwrites.
     """
 
     @staticmethod
@@ -140,11 +156,12 @@ class _Experts(torch.autograd.Function):
         down_EDI: Tensor,
     ) -> Tensor:
         x_PD = x_ND.index_select(0, routes.token_P)
-        weights_P1 = weights_NA.flatten().index_select(0, routes.pair_P).to(x_ND.dtype)[:, None]
+        weights_P1 = weights_NA.flatten().index_select(0, routes.pair_P).to(x_ND.dtype)
+        weights_P1 = F.pad(weights_P1, (0, routes.past))[:, None]
         gate_PI = x_PD.new_empty(len(x_PD), gate_EID.shape[1])
         up_PI = torch.empty_like(gate_PI)
         y_PD = torch.empty_like(x_PD)
-        for e, rows in enumerate(routes.slices):
+        for e, rows in enumerate(routes.wide):
             gate = torch.mm(x_PD[rows], gate_EID[e].t(), out=gate_PI[rows])
             up = torch.mm(x_PD[rows], up_EID[e].t(), out=up_PI[rows])
             torch.mm(F.silu(gate).mul_(up).mul_(weights_P1[rows]), down_EDI[e].t(), out=y_PD[rows])
@@ -163,13 +180,16 @@ class _Experts(torch.autograd.Function):
         grad_gate_EID, grad_up_EID, grad_down_EDI = (
             torch.empty_like(m) for m in (gate_EID, up_EID, down_EDI)
         )
-        for e, rows in enumerate(routes.slices):
+        for e, (own, rows) in enumerate(zip(routes.slices, routes.wide, strict=True)):
             gate, up, weight = gate_PI[rows], up_PI[rows], weights_P1[rows]
+            others = slice(own.stop - own.start, None)  # they must add nothing to this expert's gradients
             grad_hidden = grad_PD[rows] @ down_EDI[e]
+            grad_hidden[others] = 0.0
             silu = F.silu(gate)
             hidden = silu * up
             torch.sum(grad_hidden * hidden, dim=-1, out=grad_weights_P[rows])
-            torch.mm(grad_PD[rows].t(), hidden.mul_(weight), out=grad_down_EDI[e])
+            hidden.mul_(weight)[others] = 0.0
+            torch.mm(grad_PD[rows].t(), hidden, out=grad_down_EDI[e])
             grad_hidden.mul_(weight)
             grad_up = silu.mul_(grad_hidden)
             grad_gate = torch.ops.aten.silu_backward(grad_hidden.mul_(up), gate)

@@ -6,7 +6,7 @@ import torch
 from tiny_models import TINY, seeded, tokens
 
 from model import update_router_bias
-from model.moe import Experts, MixtureOfExperts, Router, Routes, experts_reference
+from model.moe import Experts, MixtureOfExperts, Router, Routes, experts_reference, round_up
 
 
 def some_experts() -> Experts:
@@ -39,8 +39,18 @@ def test_routes_sort_pairs_by_expert_and_back() -> None:
     routes = Routes(chosen, 4)
     assert routes.counts_E.tolist() == [2, 1, 3, 0]
     assert chosen.flatten()[routes.pair_P].tolist() == [0, 0, 1, 2, 2, 2]
-    assert routes.token_P.tolist() == [0, 2, 1, 0, 1, 2]
+    assert routes.token_P[:6].tolist() == [0, 2, 1, 0, 1, 2]
+    assert [part.stop - part.start for part in routes.wide] == [16, 16, 16, 0]
+    assert len(routes.token_P) == routes.wide[2].stop
     assert routes.pair_P[routes.place_NA.flatten()].tolist() == list(range(6))
+
+
+def test_rounding_up_keeps_the_lengths_few_and_the_waste_small() -> None:
+    lengths = {round_up(count) for count in range(256, 4097)}
+    assert len(lengths) <= 4 * 16 + 1
+    assert all(count <= round_up(count) <= 1.125 * count for count in range(128, 5000))
+    waste = sum(round_up(count) - count for count in range(512, 2048)) / sum(range(512, 2048))
+    assert waste < 0.03
 
 
 def test_the_bias_steers_the_choice_but_not_the_weights() -> None:
