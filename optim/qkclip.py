@@ -58,13 +58,18 @@ def clip_attentions(attentions: Sequence[ClippableAttention], tau: float) -> Cli
     joined = torch.cat(logits)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(joined, op=dist.ReduceOp.MAX)
-    gamma = (tau / joined.clamp(min=tau)).split([len(part) for part in logits])
-    over = joined > tau
+    gamma = (tau / joined.nan_to_num(nan=tau).clamp(min=tau)).split([len(part) for part in logits])
+    over = joined > tau  # not a NaN
     clipped = int(over.sum())
     if clipped:
         for attention, gamma_H in zip(seen, gamma, strict=True):
             if bool((gamma_H < 1).any()):
                 attention.qk_clip_(gamma_H)
-    for attention in seen:
-        attention.max_logits_H = None
+    forget(seen)
     return ClipStats(float(joined.max()), clipped, len(joined))
+
+
+def forget(attentions: Sequence[ClippableAttention]) -> None:
+    """Drop what the attentions recorded."""
+    for attention in attentions:
+        attention.max_logits_H = None

@@ -40,7 +40,9 @@ def test_matrices_step_as_in_torch_muon(nesterov):
     random_steps(
         (ours, theirs),
         (
-            MuonClip([{"params": ours, "use_muon": True}], ns_dtype=torch.bfloat16, **options),
+            MuonClip(
+                [{"params": ours, "use_muon": True}], ns_method="quintic", ns_dtype=torch.bfloat16, **options
+            ),
             torch.optim.Muon(theirs, adjust_lr_fn="match_rms_adamw", **options),
         ),
     )
@@ -66,7 +68,11 @@ def test_a_step_is_the_formula():
     (weight,) = parameters((6, 10))
     before, first, second = weight.detach().clone(), torch.randn(6, 10), torch.randn(6, 10)
     optimizer = MuonClip(
-        [{"params": [weight], "use_muon": True}], lr=0.1, weight_decay=0.5, ns_dtype=torch.float32
+        [{"params": [weight], "use_muon": True}],
+        lr=0.1,
+        weight_decay=0.5,
+        ns_method="quintic",
+        ns_dtype=torch.float32,
     )
     expected, momentum = before, torch.zeros(6, 10)
     for gradient in (first, second):
