@@ -66,7 +66,8 @@ def orthogonalise(x_Bnm: Tensor, method: str, steps: int, scale: float, space: W
     if method == "two_pass":
         return two_pass(x_Bnm, scale, space)
     coefficients = step_coefficients(method, steps)
-    norm_B11 = torch.linalg.vector_norm(x_Bnm, dim=(1, 2), keepdim=True, dtype=torch.float32)
+    precision = torch.promote_types(x_Bnm.dtype, torch.float32)
+    norm_B11 = torch.linalg.vector_norm(x_Bnm, dim=(1, 2), keepdim=True, dtype=precision)
     x_Bnm.div_(norm_B11.mul_(_SAFETY if method == "polar_express" else 1.0).clamp_(min=EPS).to(x_Bnm.dtype))
     wide = x_Bnm.shape[1] <= x_Bnm.shape[2]
     x_Bsl = x_Bnm if wide else x_Bnm.mT  # the Gram matrix of the shorter side is the cheaper one
