@@ -22,7 +22,7 @@ class Workspace:
             memory = self._memory[key] = torch.empty(size, dtype=dtype, device=device)
         return memory[:size].view(shape)
 
-    def __deepcopy__(self, memo: object) -> Workspace:
+    def __deepcopy__(self, _memo: object) -> Workspace:
         return Workspace()
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
