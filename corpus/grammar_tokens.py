@@ -51,7 +51,9 @@ class Vocabulary:
         self._encode = encode
         lengths = {lexeme: len(ids) for lexeme, ids in self._ids.items()}
         self._shortest = Shortest(lengths)
-        self._scarce = Shortest({**lengths, "COLUMN": 5, "OWN_COLUMN": 5})  # something like length ( 5 ) instead
+        self._scarce = Shortest(
+            {**lengths, "COLUMN": 5, "OWN_COLUMN": 5}
+        )  # something like length ( 5 ) instead
         self.shortest = lru_cache(maxsize=50_000)(self._way)
         self.fans = lru_cache(maxsize=50_000)(self._fans)
         self.reference = lru_cache(maxsize=None)(self._reference)
@@ -248,7 +250,10 @@ class Grammar:
             table = self._vocabulary.literals.table(terminal, START)
             return table.mask, table.after
         if terminal in _ALIASES:
-            found = {self._vocabulary.aliases[a][0]: scoping.ALIASES.index(a) for a in self._aliases(terminal, scopes)}
+            found = {
+                self._vocabulary.aliases[a][0]: scoping.ALIASES.index(a)
+                for a in self._aliases(terminal, scopes)
+            }
         elif terminal in _VALUES:
             found = self._refer("v", names.values if terminal == "VALUE" else names.counts)
         elif terminal in _TABLES:

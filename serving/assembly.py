@@ -45,6 +45,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
         signals,
         fusion,
         mask=mask,
+        grammar=engine.grammar_vocabulary if settings.grammar else None,
         near=Nearness(shared_embedder().embed),
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,

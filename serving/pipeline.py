@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from corpus import references
+from corpus.grammar_tokens import Grammar, Vocabulary
 from corpus.linking import Near
 from corpus.mixture import tell_prompt, told, verify_prompt
 from corpus.references import YES, Binding
@@ -127,7 +128,9 @@ class Pipeline:
         abstain_below: float = 0.5,
         run_candidates: bool = True,
         by_statement: Sequence[tuple[Signal, float]] = (),
+        grammar: Vocabulary | None = None,
     ) -> None:
+        """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction."""
         self.engine = engine
         self.signals = list(signals)
         self.fusion = fusion
@@ -138,6 +141,7 @@ class Pipeline:
         self._max_tokens = max_tokens
         self._run_candidates = run_candidates
         self._by_statement = list(by_statement)
+        self._grammar = grammar
 
     def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
         """SQL with a confidence for each question on its database. Candidates are run to compare what they give, briefly
@@ -156,6 +160,9 @@ class Pipeline:
             allowed=None
             if self._mask is None
             else [self._mask.allowed(prompt.binding) for prompt in prompts],
+            constraints=None
+            if self._grammar is None
+            else [Grammar(prompt.binding, self._grammar) for prompt in prompts],
         )
         choices = [
             choose(

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     run_candidates: bool = Field(
         True, description="run them, read-only and briefly, to see which agree; off, none is run unasked"
     )
+    grammar: bool = Field(True, description="candidates are statements of the database by construction")
     max_tokens: int = Field(160, ge=8, le=2_048, description="of a generated statement")
     abstain_below: float = Field(
         0.5, ge=0, le=1, description="confidence under which the answer is to abstain"

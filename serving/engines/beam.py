@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Constraint
 
 Ids = tuple[int, ...]
 NextTokens = Callable[[Sequence[tuple[int, Sequence[Ids]]]], Sequence[Sequence[Mapping[int, float]]]]
@@ -42,6 +48,7 @@ def beam_search(
     max_tokens: int,
     eos_id: int,
     allowed: Sequence[Collection[int] | None] | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
 ) -> list[list[Found]]:
     """The `beams` likeliest continuations of each of so many prompts, best first; one call of `next_tokens` a step.
 
@@ -49,14 +56,26 @@ def beam_search(
     beams, and none that goes on is better than the worst of them.
     """
     searches = [_Search() for _ in range(prompts)]
-    for _ in range(max_tokens):
+    for written in range(max_tokens):
         going = [i for i, search in enumerate(searches) if not search.done]
         if not going:
             break
         answers = next_tokens([(i, [one.ids for one in searches[i].live]) for i in going])
         for i, several in zip(going, answers, strict=True):
             mask = None if allowed is None else allowed[i]
-            _step(searches[i], several, beams, eos_id, mask)
+            constraint = None if constraints is None else constraints[i]
+            tokens = [
+                {
+                    token: logprob
+                    for token, logprob in likely.items()
+                    if (mask is None or token == eos_id or token in mask)
+                    and (fits is None or (token < len(fits) and fits[token]))
+                }
+                for likely, fits in zip(
+                    several, _fitting(constraint, searches[i], max_tokens - written), strict=True
+                )
+            ]
+            _step(searches[i], tokens, beams, eos_id)
     return [
         (search.finished + ([] if search.done else search.live))[:beams]
         if search.finished or search.live
@@ -65,18 +84,24 @@ def beam_search(
     ]
 
 
+def _fitting(constraint: Constraint | None, search: _Search, left: int) -> list[NDArray[np.bool_] | None]:
+    """For each text that goes on, over the vocabulary, what may be next."""
+    if constraint is None:
+        return [None] * len(search.live)
+    states = [reduce(constraint.after, one.ids, constraint.start()) for one in search.live]
+    return [constraint.mask(state, left) for state in states]
+
+
 def _step(
     search: _Search,
     several: Sequence[Mapping[int, float]],
     beams: int,
     eos_id: int,
-    mask: Collection[int] | None,
 ) -> None:
     longer = [
         Found((*one.ids, token), (*one.logprobs, logprob), token == eos_id)
         for one, tokens in zip(search.live, several, strict=True)
         for token, logprob in tokens.items()
-        if mask is None or token == eos_id or token in mask
     ]
     longer.sort(key=lambda one: -one.score)
     search.live = []

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .bars import Bars
 from .latents import Latents, use_latents
 from .prefixes import Ids, Prefixes
 
@@ -137,22 +139,24 @@ def decode(
     pad_id: int,
     n: int = 1,
     temperature: float = 0.0,
-    allowed: Sequence[Sequence[int] | None] | None = None,
+    bars: Bars | None = None,
     generator: torch.Generator | None = None,
     prefixes: Prefixes | None = None,
 ) -> list[list[Decoded]]:
     """Greedy decoding, or n samples of each prompt where the temperature is above 0."""
     rows = _Rows(model, prompts, pad_id, n, prefixes)
     V = rows.logprobs_RV.shape[1]
-    barred_BV = _barred(allowed, len(prompts), V, eos_id)
+    states: list[Any] = [None if bars is None else bars.start(row // n) for row in range(len(prompts) * n)]
     number_R = torch.arange(len(prompts) * n)  # which of the n*B answers a row is
     ids: list[list[int]] = [[] for _ in number_R]
     logprobs: list[list[float]] = [[] for _ in number_R]
     stopped = [False] * len(number_R)
     for position in range(max_tokens):
         choice_RV = rows.logprobs_RV
-        if barred_BV is not None:
-            choice_RV = choice_RV.masked_fill(barred_BV[number_R // n], -torch.inf)
+        if bars is not None:
+            numbers = number_R.tolist()
+            barred_RV = bars.of([(i // n, states[i]) for i in numbers], V, max_tokens - position)
+            choice_RV = choice_RV.masked_fill(barred_RV, -torch.inf)
         if temperature > 0:
             tokens_R = torch.multinomial((choice_RV / temperature).softmax(-1), 1, generator=generator)[:, 0]
         else:
@@ -165,6 +169,8 @@ def decode(
                 ids[number].append(token)
                 logprobs[number].append(logprob)
                 stopped[number] = token == eos_id
+                if bars is not None and not stopped[number]:
+                    states[number] = bars.after(number // n, states[number], token)
         ended_RK = torch.tensor([stopped[number] for number in number_R.tolist()]).view(-1, n)
         live = (
             (~ended_RK.all(1)).repeat_interleave(n).nonzero()[:, 0]
@@ -186,7 +192,7 @@ def beam_search(
     max_tokens: int,
     eos_id: int,
     pad_id: int,
-    allowed: Sequence[Sequence[int] | None] | None = None,
+    bars: Bars | None = None,
     prefixes: Prefixes | None = None,
 ) -> list[list[Decoded]]:
     """The `beams` likeliest continuations of each prompt that a beam search of that width finds, best first.
@@ -197,7 +203,7 @@ def beam_search(
     K = beams
     rows = _Rows(model, prompts, pad_id, K, prefixes)
     V = rows.logprobs_RV.shape[1]
-    barred_BV = _barred(allowed, len(prompts), V, eos_id)
+    states: list[list[Any]] = [[None if bars is None else bars.start(b)] * K for b in range(len(prompts))]
     live_B = list(range(len(prompts)))
     finished: list[list[Decoded]] = [[] for _ in prompts]
     hypotheses: list[list[tuple[tuple[int, ...], tuple[float, ...]]]] = [[((), ())] * K for _ in prompts]
@@ -206,8 +212,9 @@ def beam_search(
     for position in range(max_tokens):
         step_BKV = rows.logprobs_RV.view(len(live_B), K, V)
         masked_BKV = step_BKV
-        if barred_BV is not None:
-            masked_BKV = step_BKV.masked_fill(barred_BV[live_B][:, None], -torch.inf)
+        if bars is not None:
+            barred_RV = bars.of([(b, state) for b in live_B for state in states[b]], V, max_tokens - position)
+            masked_BKV = step_BKV.masked_fill(barred_RV.view_as(step_BKV), -torch.inf)
         total_BX = (scores_BK[:, :, None] + masked_BKV).flatten(1)
         # Each beam ends in one way at most, so among 2K there are K that go on, if that many there are.
         best_B2K, index_B2K = total_BX.topk(min(2 * K, total_BX.shape[1]), dim=1)
@@ -229,6 +236,10 @@ def beam_search(
                     chosen.append((score, beam, token, longer))
             finished[prompt] = sorted(finished[prompt], key=lambda one: -sum(one.logprobs))[:K]
             hypotheses[prompt] = [one[3] for one in chosen]
+            if bars is not None:
+                before = states[prompt]
+                states[prompt] = [bars.after(prompt, before[one[1]], one[2]) for one in chosen]
+                states[prompt] += [bars.start(prompt)] * (K - len(chosen))
             full = len(finished[prompt]) == K
             if not chosen or (full and chosen[0][0] <= sum(finished[prompt][-1].logprobs)):
                 continue
@@ -268,15 +279,3 @@ def score(
     targets_BT = torch.tensor([[pad_id] * (longest - len(c)) + [*c] for c in continuations])
     picked_BT = logprobs_BTV.gather(2, targets_BT[:, :, None])[:, :, 0]
     return [tuple(row[longest - len(c) :].tolist()) for row, c in zip(picked_BT, continuations, strict=True)]
-
-
-def _barred(allowed: Sequence[Sequence[int] | None] | None, B: int, V: int, eos_id: int) -> Tensor | None:
-    """[B, V], true where a prompt's continuation may not have a token; None if nothing is barred."""
-    if allowed is None or all(ids is None for ids in allowed):
-        return None
-    barred_BV = torch.zeros((B, V), dtype=torch.bool)
-    for row, ids in enumerate(allowed):
-        if ids is not None:
-            barred_BV[row] = True
-            barred_BV[row, [*ids, eos_id]] = False
-    return barred_BV

@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from transformers.utils import logging as transformers_logging
 
+from corpus.grammar_tokens import Vocabulary
 from corpus.references import ASK
 from model import Tokenizer
 from model.errors import ModelError
@@ -19,7 +21,8 @@ from model.hf import load_transformers
 
 from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
 from . import decoding
-from .engine import Completion
+from .bars import Bars, vocabulary_of
+from .engine import Completion, Constraint
 from .prefixes import Prefixes
 
 log = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ class EmbeddedEngine:
         temperature: float = 0.0,
         seed: int | None = None,
         allowed: Sequence[Sequence[int] | None] | None = None,
+        constraints: Sequence[Constraint | None] | None = None,
     ) -> list[list[Completion]]:
         """See Engine.generate."""
         if n < 1 or max_tokens < 1 or temperature < 0:
@@ -92,16 +96,22 @@ class EmbeddedEngine:
         generator.seed() if seed is None else generator.manual_seed(seed)
 
         def run(batch: list[int]) -> list[list[Completion]]:
-            masks = None if allowed is None else [allowed[i] for i in batch]
+            bars = None
+            if allowed is not None or constraints is not None:
+                bars = Bars(
+                    None if allowed is None else [allowed[i] for i in batch],
+                    None if constraints is None else [constraints[i] for i in batch],
+                    self._tokenizer.eos_id,
+                )
             chosen = [ids[i] for i in batch]
             ends = {"eos_id": self._tokenizer.eos_id, "pad_id": self._tokenizer.pad_id}
             if n > 1 and temperature == 0:
                 found = decoding.beam_search(
-                    self._model, chosen, beams=n, max_tokens=max_tokens, allowed=masks, prefixes=self._prefixes, **ends
+                    self._model, chosen, beams=n, max_tokens=max_tokens, bars=bars, prefixes=self._prefixes, **ends
                 )  # fmt: skip
             else:
                 found = decoding.decode(
-                    self._model, chosen, max_tokens=max_tokens, n=n, temperature=temperature, allowed=masks,
+                    self._model, chosen, max_tokens=max_tokens, n=n, temperature=temperature, bars=bars,
                     generator=generator, prefixes=self._prefixes, **ends,
                 )  # fmt: skip
             return [
@@ -135,6 +145,11 @@ class EmbeddedEngine:
     def vocabulary_size(self) -> int:
         """How many token ids stand for text; the model may have more outputs than that."""
         return len(self._tokenizer)
+
+    @cached_property
+    def grammar_vocabulary(self) -> Vocabulary:
+        """What `corpus.grammar_tokens.Grammar` has to know of the tokens."""
+        return vocabulary_of(self._tokenizer)
 
     def special_tokens(self) -> dict[str, int]:
         """The tokens that no user's text is made of, with their ids."""

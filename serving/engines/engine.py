@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length"]
 
@@ -28,6 +31,18 @@ class Completion:
         return sum(self.logprobs)
 
 
+class Constraint(Protocol):
+    """What may be written after one prompt, token by token; its states are its own affair. `corpus.grammar_tokens` has one."""
+
+    def start(self) -> Any: ...
+
+    def mask(self, state: Any, left: int) -> NDArray[np.bool_]:
+        """Over the vocabulary: which token may be next, when `left` may still be written, the end included."""
+        ...
+
+    def after(self, state: Any, token: int) -> Any: ...
+
+
 class Engine(Protocol):
     """A language model that continues texts and scores them. Safe to call from several threads."""
 
@@ -43,11 +58,13 @@ class Engine(Protocol):
         temperature: float = 0.0,
         seed: int | None = None,
         allowed: Sequence[Sequence[int] | None] | None = None,
+        constraints: Sequence[Constraint | None] | None = None,
     ) -> list[list[Completion]]:
         """`n` continuations of each prompt, likeliest first.
 
         At temperature 0 the one greedy continuation, or for n > 1 the n best of a beam search of that width;
-        above 0, n samples. `allowed` holds for each prompt the ids that may be written (the end always may).
+        above 0, n samples. `allowed` holds for each prompt the ids that may be written (the end always may);
+        `constraints` say it for each token anew.
         Raises PromptTooLong, or EngineError where the model fails.
         """
         ...

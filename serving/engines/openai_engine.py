@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from corpus.grammar_tokens import Vocabulary
 from model import Tokenizer
 from model.errors import ModelError
 
 from ..errors import CheckpointError, EngineError
+from .bars import vocabulary_of
 from .beam import beam_search
-from .engine import Completion
+from .engine import Completion, Constraint
 from .remote import Remote
 
 PATH = "/v1/completions"
@@ -43,6 +46,11 @@ class OpenAIEngine:
         """How many token ids stand for text."""
         return len(self._tokenizer)
 
+    @cached_property
+    def grammar_vocabulary(self) -> Vocabulary:
+        """What `corpus.grammar_tokens.Grammar` has to know of the tokens."""
+        return vocabulary_of(self._tokenizer)
+
     def special_tokens(self) -> dict[str, int]:
         """The tokens that no user's text is made of, with their ids."""
         return {token: self._tokenizer.token_id(token) for token in self._tokenizer.special_tokens}
@@ -56,6 +64,7 @@ class OpenAIEngine:
         temperature: float = 0.0,
         seed: int | None = None,
         allowed: Sequence[Sequence[int] | None] | None = None,
+        constraints: Sequence[Constraint | None] | None = None,
         grammars: Sequence[str | None] | None = None,
     ) -> list[list[Completion]]:
         """See Engine.generate. `grammars` (vLLM's structured outputs, one for each prompt or None) rule a beam search out:
@@ -65,8 +74,18 @@ class OpenAIEngine:
         masks = [None if allowed is None else allowed[i] for i in range(len(prompts))]
         rules = [None if grammars is None else grammars[i] for i in range(len(prompts))]
         found: list[list[Completion]] = [[] for _ in prompts]
-        free = [i for i in range(len(prompts)) if n > 1 and temperature == 0 and rules[i] is None]
-        searched = self._search([ids[i] for i in free], n, max_tokens, [masks[i] for i in free])
+        bound = [None if constraints is None else constraints[i] for i in range(len(prompts))]
+        if temperature > 0 and any(one is not None for one in bound):
+            raise EngineError(
+                "Samples under a constraint are not drawn over HTTP.", "Give a grammar instead."
+            )
+        free = [
+            i for i in range(len(prompts))
+            if temperature == 0 and rules[i] is None and (n > 1 or bound[i] is not None)
+        ]  # fmt: skip
+        searched = self._search(
+            [ids[i] for i in free], n, max_tokens, [masks[i] for i in free], [bound[i] for i in free]
+        )
         for i, several in zip(free, searched, strict=True):
             found[i] = several
         bodies, whose = [], []
@@ -122,7 +141,12 @@ class OpenAIEngine:
         return sorted({*(mask or ()), self._tokenizer.eos_id})
 
     def _search(
-        self, prompts: list[list[int]], n: int, max_tokens: int, masks: Sequence[Sequence[int] | None]
+        self,
+        prompts: list[list[int]],
+        n: int,
+        max_tokens: int,
+        masks: Sequence[Sequence[int] | None],
+        constraints: Sequence[Constraint | None],
     ) -> list[list[Completion]]:
         """The n best of a beam search of each prompt."""
 
@@ -140,7 +164,7 @@ class OpenAIEngine:
 
         found = beam_search(
             next_tokens, len(prompts), beams=n, max_tokens=max_tokens, eos_id=self._tokenizer.eos_id,
-            allowed=[None if mask is None else frozenset(mask) for mask in masks],
+            allowed=[None if mask is None else frozenset(mask) for mask in masks], constraints=constraints,
         )  # fmt: skip
         return [
             [self._decoded(one.ids, one.logprobs, one.stopped, len(prompt)) for one in several]

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from corpus.grammar_tokens import Vocabulary
+
 from ..errors import EngineSetupError
 from ..settings import Settings
 from .embedded import EmbeddedEngine
@@ -24,6 +26,8 @@ class ReferenceEngine(Engine, Protocol):
 
     @property
     def vocabulary_size(self) -> int: ...
+    @property
+    def grammar_vocabulary(self) -> Vocabulary: ...
     def special_tokens(self) -> dict[str, int]: ...
 
 

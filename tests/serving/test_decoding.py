@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from serving.engines import latents
+from serving.engines.bars import Bars
 from serving.engines.decoding import Decoded, beam_search, decode, score
 from serving.engines.prefixes import SHORTEST, Prefixes
 
@@ -76,7 +77,7 @@ def test_a_batch_decodes_each_prompt_as_if_alone(model: DeepseekV3ForCausalLM) -
 @torch.inference_mode()
 def test_logprobs_are_those_of_a_full_forward_pass_also_under_a_mask(model: DeepseekV3ForCausalLM) -> None:
     allowed = [[3, 4, 5, 6], None, [2], list(range(24))]
-    found = decode(model, PROMPTS, max_tokens=6, eos_id=EOS, pad_id=PAD, allowed=allowed)
+    found = decode(model, PROMPTS, max_tokens=6, eos_id=EOS, pad_id=PAD, bars=Bars(allowed, None, EOS))
     for prompt, mask, (one,) in zip(PROMPTS, allowed, found, strict=True):
         assert list(one.ids) == plain_greedy(model, prompt, 6, mask)
         assert mask is None or set(one.ids) <= {*mask, EOS}
@@ -110,7 +111,13 @@ def test_a_beam_that_holds_every_text_finds_the_best_of_them_all(model: Deepseek
                 totals.append((sum(logprobs), (*body, EOS)))
         best.append(sorted(totals, reverse=True))
     found = beam_search(
-        model, PROMPTS, beams=7, max_tokens=steps, eos_id=EOS, pad_id=PAD, allowed=[few] * len(PROMPTS)
+        model,
+        PROMPTS,
+        beams=7,
+        max_tokens=steps,
+        eos_id=EOS,
+        pad_id=PAD,
+        bars=Bars([few] * len(PROMPTS), None, EOS),
     )
     for expected, several in zip(best, found, strict=True):
         stopped = [one for one in several if one.stopped]
@@ -202,8 +209,8 @@ def test_prefixes_that_are_kept_change_no_result(
 
     def answers(prefixes: Prefixes | None) -> list[list[list[Decoded]]]:
         return [
-            decode(model, prompts, max_tokens=4, allowed=allowed, prefixes=prefixes, **ends),
-            beam_search(model, prompts, beams=3, max_tokens=4, allowed=allowed, prefixes=prefixes, **ends),
+            decode(model, prompts, max_tokens=4, bars=Bars(allowed, None, EOS), prefixes=prefixes, **ends),
+            beam_search(model, prompts, beams=3, max_tokens=4, bars=Bars(allowed, None, EOS), prefixes=prefixes, **ends),
             decode(
                 model, prompts, max_tokens=4, n=3, temperature=1.5, prefixes=prefixes,
                 generator=torch.Generator().manual_seed(0), **ends,
