@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_fold import QUERIES
 
 from corpus.contents import Contents
 from corpus.demo import build_demo_database
@@ -22,8 +23,6 @@ from corpus.synthetic import synthetic_questions
 from model import Tokenizer
 from serving.engines.bars import vocabulary_of
 from serving.guard import check
-
-from test_fold import QUERIES
 
 WEIGHTS = Path(__file__).parents[2] / "model" / "weights" / "nano"
 MORE = [
