@@ -11,12 +11,14 @@ from optim.errors import (
     DivergedError,
     OptimError,
 )
+from optim.hf_attention import ProjectedAttention, clippable_attentions
 from optim.journal import Journal
 from optim.loop import LoopSettings, Outcome, Trainable, train_loop
 from optim.muonclip import MuonClip
 from optim.newton_schulz import newton_schulz, newton_schulz_reference
 from optim.qkclip import ClippableAttention, ClipStats, clip_attentions
 from optim.schedule import lr_scale, wsd
+from optim.sharding import GatherWhole, MatrixSharding
 from optim.split import parameter_table, split_parameters
 
 __all__ = [
@@ -30,16 +32,20 @@ __all__ = [
     "DatasetBuilder",
     "DiskFullError",
     "DivergedError",
+    "GatherWhole",
     "Journal",
     "LoopSettings",
+    "MatrixSharding",
     "MovingAverage",
     "MuonClip",
     "OptimError",
     "Outcome",
+    "ProjectedAttention",
     "Snapshot",
     "TokenDataset",
     "Trainable",
     "clip_attentions",
+    "clippable_attentions",
     "lr_scale",
     "newton_schulz",
     "newton_schulz_reference",

@@ -1,86 +1,188 @@
-"""A step of MuonClip beside `torch.optim.Muon`'s, on the parameters of a small mixture of experts, in one run."""
+"""A step of MuonClip beside `torch.optim.Muon` and other packages, on the parameters of a mixture of experts, in one run."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from model import PRESETS, Transformer
+from model.attention import LatentAttention
+from model.speed import fastest_dtype
+from optim.fast_dtype import fast_dtype
 from optim.muonclip import MuonClip
+from optim.split import split_parameters
 
 from ..settings import Settings
+from .muon_peers import LR, PEERS, torch_muon
+from .orthogonality import errors
 
 LAYERS, EXPERTS, WIDE, NARROW = 8, 32, 256, 128
 ATTENTION = ((256, 256), (160, 256), (384, 128), (256, 256))  # queries, key-value down and up, output
 REPEATS = 7
+TRACKED_BATCH, TRACKED_LENGTH, TRACKED_REPEATS = 32, 256, 5
+Step = Callable[[], object]
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Median milliseconds of a step and the ratio; both do five Newton-Schulz steps, momentum and weight decay.
+    """Ratios of median step times, of MuonClip's to each other's: below 1 ours is faster. Steps alternate: the machine is shared.
 
-    `torch.optim.Muon` takes matrices alone, so that it gets each expert's apart; MuonClip gets a layer's stacked. Steps
-    alternate, since the machine is shared. torch's Newton-Schulz is in bfloat16 whatever the machine; ours in the dtype that
-    is fast on it: `both_in_bfloat16` says what that is worth.
+    `step_time_ratio_to_torch_muon` is of our defaults to theirs. `same_settings` is of our quintics, Nesterov and bfloat16,
+    which is the same arithmetic. torch and the peers take matrices alone and get each expert's apart, on the same gradients;
+    MuonClip gets a layer's stacked. `floor` says how much of our step the machine's own rates explain.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    ours, theirs, ours_bf16 = _ours(None), _theirs(), _ours(torch.bfloat16)
-    times: dict[str, list[float]] = {"muonclip": [], "torch_muon": [], "muonclip_bfloat16": []}
-    steps: dict[str, Callable[[], object]] = {
-        "muonclip": ours,
-        "torch_muon": theirs,
-        "muonclip_bfloat16": ours_bf16,
+    torch.manual_seed(0)
+    gradients = [torch.randn(shape) * 1e-3 for shape in _stacks()]
+    steps: dict[str, Step] = {
+        "muonclip": _ours(gradients),
+        "torch_muon": _theirs(torch_muon, gradients),
+        "muonclip_same_settings": _ours(
+            gradients, nesterov=True, ns_method="quintic", ns_dtype=torch.bfloat16
+        ),
+        "muonclip_float32": _ours(gradients, ns_dtype=torch.float32),
+        "adamw": _theirs(lambda parameters: torch.optim.AdamW(parameters, lr=LR), gradients),
     }
-    for repeat in range(REPEATS + 1):  # the first warms up
+    missing: dict[str, str] = {}
+    for name, build in PEERS.items():
+        try:
+            step = _theirs(build, gradients)
+            step()
+        except ImportError as error:
+            missing[name] = f"not installed: {error}"
+        except Exception as error:  # a peer's own failure on this machine is a result, not ours to handle
+            missing[name] = f"does not run here: {type(error).__name__}: {str(error)[:200]}"
+        else:
+            steps[name] = step
+    milliseconds = _alternating(steps, REPEATS)
+    ours = milliseconds["muonclip"]
+    return {
+        "threads": torch.get_num_threads(),
+        "parameters": sum(gradient.numel() for gradient in gradients),
+        "matrices": len(_shapes()),
+        "step_ms": {name: round(one, 1) for name, one in milliseconds.items()},
+        "step_time_ratio_to_torch_muon": round(ours / milliseconds["torch_muon"], 3),
+        "same_settings_ratio_to_torch_muon": round(
+            milliseconds["muonclip_same_settings"] / milliseconds["torch_muon"], 3
+        ),
+        **{f"ratio_to_{name}": round(ours / milliseconds[name], 3) for name in PEERS if name in milliseconds},
+        "peers_missing": missing,
+        "floor": floor(ours),
+        "orthogonality": errors(settings.checkpoint),
+        "max_logit_tracking_share_of_step": tracking_share(),
+    }
+
+
+def floor(step_ms: float) -> dict[str, float]:
+    """What a step needs at least by this machine's own measured rates: two-pass products, and passes over memory.
+
+    Memory: gradients are read twice (once to see that they are finite), momenta and weights read and written.
+    """
+    dtype = fast_dtype(torch.device("cpu"))
+    flops = sum(two_pass_flops(*shape) for shape in _shapes())
+    a_Bss = torch.randn(16, NARROW, NARROW).to(dtype)
+    rate = 2 * a_Bss.numel() * NARROW / _best(lambda: torch.bmm(a_Bss, a_Bss))
+    weights = sum(n * m for n, m in _shapes())
+    source, target = torch.zeros(weights), torch.zeros(weights)
+    bandwidth = 8 * weights / _best(lambda: target.copy_(source))
+    products, memory = flops / rate * 1e3, 24 * weights / bandwidth * 1e3
+    return {
+        "products_gflop": round(flops / 1e9, 1),
+        "quintic_products_gflop": round(sum(quintic_flops(*shape) for shape in _shapes()) / 1e9, 1),
+        "matmul_gflops_per_s": round(rate / 1e9, 1),
+        "products_ms": round(products, 1),
+        "memory_mb": round(24 * weights / 1e6),
+        "memory_gb_per_s": round(bandwidth / 1e9, 1),
+        "memory_ms": round(memory, 1),
+        "share_of_step": round((products + memory) / step_ms, 3),
+    }
+
+
+def two_pass_flops(n: int, m: int) -> int:
+    """Operations of the two passes on an n x m matrix: each a Gram matrix and a product, and 3 and 4 squarings."""
+    short, long = min(n, m), max(n, m)
+    return 2 * (4 * short * short * long + 7 * short**3)
+
+
+def quintic_flops(n: int, m: int) -> int:
+    """Operations of five quintics: each X X^T, its square, their sum times X."""
+    short, long = min(n, m), max(n, m)
+    return 2 * 5 * (2 * short * short * long + short**3)
+
+
+def tracking_share() -> float:
+    """What recording the largest logits adds to a training step, as a share: the nano preset, median of steps in pairs."""
+    torch.manual_seed(0)
+    config, dtype = PRESETS["nano"], fastest_dtype()
+    model = Transformer(config)
+    attentions = [module for module in model.modules() if isinstance(module, LatentAttention)]
+    optimizer = MuonClip(split_parameters(model), lr=1e-4, attentions=attentions)
+    tokens_BT = torch.randint(3, config.vocab_size, (TRACKED_BATCH, TRACKED_LENGTH + 1))
+
+    def step(track: bool) -> None:
+        for attention in attentions:
+            attention.track_max_logits = track
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            loss, _ = model.loss(tokens_BT[:, :-1], tokens_BT[:, 1:])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    milliseconds = _alternating({"on": lambda: step(True), "off": lambda: step(False)}, TRACKED_REPEATS)
+    return round(milliseconds["on"] / milliseconds["off"] - 1, 4)
+
+
+def _alternating(steps: dict[str, Step], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each, taking turns; the first turn warms up."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(repeats + 1):
         for name, step in steps.items():
             started = time.perf_counter()
             step()
             if repeat:
                 times[name].append(time.perf_counter() - started)
-    milliseconds = {name: statistics.median(some) * 1000 for name, some in times.items()}
-    flops = 2 * 5 * sum(_newton_schulz_flops(*shape) for shape in _shapes())
-    return {
-        "threads": torch.get_num_threads(),
-        "parameters": sum(n * m for n, m in _shapes()),
-        "matrices": len(_shapes()),
-        "step_ms": {name: round(one, 1) for name, one in milliseconds.items()},
-        "step_time_ratio_to_torch_muon": round(milliseconds["muonclip"] / milliseconds["torch_muon"], 3),
-        "both_in_bfloat16": round(milliseconds["muonclip_bfloat16"] / milliseconds["torch_muon"], 3),
-        "newton_schulz_gflops_per_s": round(flops / milliseconds["muonclip"] / 1e6, 1),
-        "peers_measured": ["torch.optim.Muon"],
-    }
+    return {name: statistics.median(some) * 1000 for name, some in times.items()}
+
+
+def _best(work: Step, repeats: int = 20) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def _stacks() -> list[tuple[int, ...]]:
+    """Every parameter, experts stacked."""
+    layer = [(EXPERTS, NARROW, WIDE), (EXPERTS, NARROW, WIDE), (EXPERTS, WIDE, NARROW), *ATTENTION]
+    return layer * LAYERS
 
 
 def _shapes() -> list[tuple[int, int]]:
     """Every matrix, experts one by one."""
-    experts = [(NARROW, WIDE)] * (2 * EXPERTS) + [(WIDE, NARROW)] * EXPERTS
-    return [*experts, *ATTENTION] * LAYERS
+    shapes: list[tuple[int, int]] = []
+    for shape in _stacks():
+        shapes += [(shape[-2], shape[-1])] * (shape[0] if len(shape) == 3 else 1)
+    return shapes
 
 
-def _newton_schulz_flops(n: int, m: int) -> int:
-    """Multiplications of one step on an n x m matrix: X X^T, its square, their sum times X; the short side first."""
-    short, long = min(n, m), max(n, m)
-    return 2 * short * short * long + short**3
-
-
-def _ours(dtype: torch.dtype | None) -> Callable[[], object]:
+def _ours(gradients: Sequence[torch.Tensor], **options: Any) -> Step:
     parameters = []
-    for _ in range(LAYERS):
-        parameters += [_random(EXPERTS, NARROW, WIDE), _random(EXPERTS, NARROW, WIDE)]
-        parameters += [_random(EXPERTS, WIDE, NARROW), *(_random(*shape) for shape in ATTENTION)]
-    optimizer = MuonClip([{"params": parameters, "use_muon": True}], lr=1e-3, nesterov=True, ns_dtype=dtype)
-    return optimizer.step
+    for gradient in gradients:
+        parameters.append(torch.nn.Parameter(torch.randn_like(gradient) * 0.02))
+        parameters[-1].grad = gradient
+    return MuonClip([{"params": parameters, "use_muon": True}], lr=LR, **options).step
 
 
-def _theirs() -> Callable[[], object]:
-    optimizer = torch.optim.Muon([_random(*shape) for shape in _shapes()], lr=1e-3)
-    return optimizer.step
-
-
-def _random(*shape: int) -> torch.nn.Parameter:
-    parameter = torch.nn.Parameter(torch.randn(shape) * 0.02)
-    parameter.grad = torch.randn(shape) * 1e-3
-    return parameter
+def _theirs(build: Callable[[Sequence[torch.nn.Parameter]], Any], gradients: Sequence[torch.Tensor]) -> Step:
+    parameters = []
+    for gradient in gradients:
+        for one in gradient.reshape(-1, *gradient.shape[-2:]):
+            parameters.append(torch.nn.Parameter(torch.randn_like(one) * 0.02))
+            parameters[-1].grad = one
+    return build(parameters).step

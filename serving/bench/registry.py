@@ -37,7 +37,9 @@ _BENCHMARKS = (
         "how often a promised precision is missed; SURESQL_PREDICTIONS names judged predictions",
         "serving.bench.promise",
     ),
-    Benchmark("optimizer", "a step of MuonClip beside torch.optim.Muon's", "serving.bench.optimizer"),
+    Benchmark(
+        "optimizer", "a step of MuonClip beside torch.optim.Muon's and its peers'", "serving.bench.optimizer"
+    ),
     Benchmark(
         "model",
         "training speed beside transformers' DeepSeek-V3 with torch.optim.Muon",
