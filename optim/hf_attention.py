@@ -76,11 +76,9 @@ def clippable_attentions(model: nn.Module) -> list[ProjectedAttention]:
     model.set_attn_implementation(IMPLEMENTATION)  # type: ignore[operator]
     found = []
     for module in modules:
-        size = int(module.head_dim)  # type: ignore[arg-type]
-        heads, key_heads = (
-            proj.weight.shape[0] // size  # type: ignore[union-attr, operator]
-            for proj in (module.q_proj, module.k_proj)
-        )
+        projected: Any = module
+        heads = projected.q_proj.weight.shape[0] // projected.head_dim
+        key_heads = projected.k_proj.weight.shape[0] // projected.head_dim
         _watchers[module] = ProjectedAttention(module, heads, key_heads)
         found.append(_watchers[module])
     return found

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from optim import MuonClip, OptimError, newton_schulz_reference
+from optim.newton_schulz import METHODS
 
 
 def parameters(*shapes):
@@ -201,11 +202,122 @@ def test_a_column_matrix_in_bfloat16_stays_bfloat16():
     assert not torch.equal(weight, before)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_step_that_is_not_finite_changes_nothing_is_counted_and_said_once(bad, caplog):
+    model, optimizer, _ = build(10)
+    tokens = next(batches(0))[0]
+    model.loss(*tokens)[0].backward()
+    optimizer.step()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = {key: {k: v.clone() for k, v in s.items()} for key, s in optimizer.state.items()}
+    for skipped in (1, 2):
+        optimizer.zero_grad()
+        model.loss(*tokens)[0].backward()
+        model.norm.bias.grad[3] = bad
+        optimizer.step()
+        assert optimizer.skipped_steps == skipped
+    assert model.attention.max_logits_H is None  # what that forward pass saw is forgotten with it
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    for key, kept in state.items():
+        assert all(torch.equal(value, optimizer.state[key][name]) for name, value in kept.items())
+    assert len([record for record in caplog.records if "skipped" in record.message]) == 1
+    optimizer.zero_grad()
+    model.loss(*tokens)[0].backward()
+    optimizer.step()
+    assert optimizer.skipped_steps == 2
+    assert not torch.equal(model.state_dict()["down.weight"], before["down.weight"])
+
+
+def test_a_sparse_gradient_is_refused_before_anything_changes():
+    embedding, matrix = nn.Embedding(5, 3, sparse=True), parameters((3, 3))
+    optimizer = MuonClip(
+        [{"params": matrix, "use_muon": True}, {"params": embedding.parameters(), "use_muon": False}]
+    )
+    before = matrix[0].detach().clone()
+    (embedding(torch.tensor([1])) @ matrix[0]).sum().backward()
+    with pytest.raises(OptimError, match="sparse=False"):
+        optimizer.step()
+    assert torch.equal(matrix[0], before)
+
+
+@pytest.mark.parametrize("use_muon", [True, False])
+def test_parameters_that_cannot_be_stepped_are_refused(use_muon):
+    for bad, said in (
+        (torch.zeros(0, 3), "empty"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "complex"),
+        (torch.eye(3).to_sparse(), "sparse"),
+    ):
+        optimizer = MuonClip([{"params": parameters((3, 3)), "use_muon": True}])
+        with pytest.raises(OptimError, match=said):
+            optimizer.add_param_group({"params": [nn.Parameter(bad)], "use_muon": use_muon})
+        assert len(optimizer.param_groups) == 1
+
+
+def test_a_misspelt_key_of_a_group_is_refused_with_the_right_one():
+    with pytest.raises(OptimError, match=r"'wieght_decay'.*'weight_decay' meant"):
+        MuonClip([{"params": parameters((3, 3)), "use_muon": True, "wieght_decay": 0.1}])
+
+
+def test_a_state_of_another_model_is_refused_before_anything_is_loaded():
+    small, large = parameters((4, 4), (3,)), parameters((4, 5), (3,))
+    optimizers = [
+        MuonClip([{"params": [p[0]], "use_muon": True}, {"params": [p[1]], "use_muon": False}], lr=lr)
+        for p, lr in ((small, 0.1), (large, 0.2))
+    ]
+    random_steps((small,), [optimizers[0]], 1)
+    with pytest.raises(OptimError, match=r"momentum_buffer.*\(4, 4\).*\(4, 5\)"):
+        optimizers[1].load_state_dict(optimizers[0].state_dict())
+    assert optimizers[1].param_groups[0]["lr"] == 0.2
+    fewer = MuonClip([{"params": parameters((4, 4)), "use_muon": True}])
+    with pytest.raises(OptimError, match=r"\[1, 1\].*\[1\]"):
+        fewer.load_state_dict(optimizers[0].state_dict())
+    swapped = MuonClip([{"params": [small[0]], "use_muon": False}, {"params": [small[1]], "use_muon": False}])
+    with pytest.raises(OptimError, match="the other way round"):
+        swapped.load_state_dict(optimizers[0].state_dict())
+
+
+def test_a_state_from_before_there_was_a_choice_of_method_goes_on_with_the_quintic():
+    ours = parameters((4, 4))
+    optimizer = MuonClip([{"params": ours, "use_muon": True}])
+    random_steps((ours,), [optimizer], 1)
+    state = optimizer.state_dict()
+    for key in ("ns_method", "ns_dtype"):
+        del state["param_groups"][0][key]
+    later = MuonClip([{"params": ours, "use_muon": True}])
+    later.load_state_dict(state)
+    assert later.param_groups[0]["ns_method"] == "quintic"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_cutting_the_batch_into_chunks_changes_nothing_but_rounding(method, nesterov, monkeypatch):
+    shapes = ((5, 12, 20), (12, 20), (20, 12), (3, 12, 20), (12, 20))
+    ours = parameters(*shapes)
+    options = {"lr": 0.1, "ns_method": method, "nesterov": nesterov, "ns_dtype": torch.float32}
+    results = []
+    for chunk in (1, 3 * 12 * 20, 1 << 20):  # each matrix by itself, three at a time, all at once
+        monkeypatch.setattr("optim.muon_update.CHUNK", chunk)
+        torch.manual_seed(3)
+        mine = copies(ours)
+        random_steps((mine,), [MuonClip([{"params": mine, "use_muon": True}], **options)], 2)
+        results.append(mine)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
 def test_wrong_groups_and_options_are_refused_with_advice():
     with pytest.raises(OptimError, match="split_parameters"):
         MuonClip(parameters((3, 3)))
     with pytest.raises(OptimError, match=r"\(3,\).*use_muon=False"):
         MuonClip([{"params": parameters((3,)), "use_muon": True}])
-    for option in ({"lr": -1.0}, {"momentum": 1.0}, {"tau": 0.0}, {"betas": (0.9, 1.0)}, {"ns_steps": 0}):
+    for option in (
+        {"lr": -1.0},
+        {"momentum": 1.0},
+        {"tau": 0.0},
+        {"betas": (0.9, 1.0)},
+        {"ns_steps": 0},
+        {"ns_method": "sextic"},
+    ):
         with pytest.raises(OptimError, match=next(iter(option))):
             MuonClip([{"params": parameters((3, 3)), "use_muon": True}], **option)
