@@ -4,28 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-# What SQLite calls its harmless functions. Left out on purpose: load_extension, readfile, writefile, edit,
-# fts3_tokenizer, randomblob, zeroblob, sqlite_*, changes, last_insert_rowid, and all we have not heard of.
-_FUNCTION_NAMES = """
-    -> ->> abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat concat_ws
-    cos cosh count cume_dist current_date current_time current_timestamp date datetime degrees dense_rank
-    exp first_value floor format glob group_concat hex ifnull iif if instr json json_array
-    json_array_length json_each json_extract json_group_array json_group_object json_object json_quote
-    json_tree json_type json_valid julianday lag last_value lead length like likelihood likely ln log log10
-    log2 lower ltrim max min mod nth_value ntile nullif octet_length percent_rank pi pow power printf
-    quote radians random rank replace round row_number rtrim sign sin sinh soundex sqrt strftime
-    string_agg substr substring sum tan tanh time timediff total trim trunc typeof unicode unixepoch
-    unlikely upper
-"""
-FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
-"""SQLite's names, in lower case."""
-TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
-_CATALOGUE = frozenset({"sqlite_master", "sqlite_schema"})
-_TABLES_OF_MODULES = frozenset(
-    {"bytecode", "completion", "dbstat", "fsdir", "fts3tokenize", "generate_series", "tables_used"}
-)
-
-NODES: frozenset[type] = frozenset(
+_COMMON: frozenset[type] = frozenset(
     {
         # clauses
         exp.Select, exp.Union, exp.Intersect, exp.Except, exp.Subquery, exp.With, exp.CTE, exp.From,
@@ -54,12 +33,36 @@ NODES: frozenset[type] = frozenset(
         exp.Trunc, exp.Typeof, exp.Unicode, exp.Upper,
     }
 )  # fmt: skip
-"""Kinds of nodes in sqlglot's tree; Anonymous functions, tables and IN are looked at one by one."""
 
+_OTHERS: frozenset[type] = frozenset(
+    {
+        exp.AnyValue, exp.ApproxDistinct, exp.ArgMax, exp.ArgMin, exp.ArrayAgg, exp.AtTimeZone, exp.Bracket,
+        exp.ByteLength, exp.Cbrt, exp.Contains, exp.Corr, exp.Cube, exp.CurrentDatetime, exp.DateAdd,
+        exp.DateDiff, exp.DateFromParts, exp.DateStrToDate, exp.DateSub, exp.DateTrunc, exp.Day, exp.DayOfMonth,
+        exp.DayOfWeek, exp.DayOfYear, exp.Dayname, exp.EndsWith, exp.Extract, exp.Fetch, exp.First,
+        exp.Grouping, exp.GroupingSets, exp.Hour, exp.ILike, exp.IgnoreNulls, exp.Initcap, exp.IntDiv,
+        exp.Interval, exp.IntervalSpan, exp.Last, exp.LastDay, exp.Lateral, exp.Left, exp.LogicalAnd,
+        exp.LogicalOr, exp.Median, exp.Minute, exp.Mode, exp.Month, exp.Monthname, exp.PercentileCont,
+        exp.PercentileDisc, exp.Pow, exp.Qualify, exp.Quarter, exp.RespectNulls, exp.Reverse, exp.Right,
+        exp.Rollup, exp.Second, exp.SplitPart, exp.StartsWith, exp.Stddev, exp.StddevPop, exp.StddevSamp,
+        exp.StrToDate, exp.StrToTime, exp.StrToUnix, exp.TimeToUnix, exp.TimeUnit, exp.Timestamp,
+        exp.TimestampDiff, exp.TimestampTrunc, exp.ToChar, exp.TryCast, exp.TsOrDsAdd, exp.TsOrDsToDate,
+        exp.UnixToTime, exp.Variance, exp.VariancePop, exp.Week, exp.WeekOfYear, exp.WithinGroup, exp.Year,
+    }
+)  # fmt: skip
+_NOT_THERE = frozenset({exp.Format, exp.HexString, exp.Glob, exp.Collate, exp.Lateral})
+"""A short format makes a text of any length in PostgreSQL and DuckDB; the rest they write otherwise."""
 
-def readable_table(name: str) -> bool:
-    """Whether a table of this name may be the database's own (or the catalogue that lists its tables)."""
-    lowered = name.lower()
-    if lowered in _CATALOGUE:
-        return True
-    return not lowered.startswith(("pragma_", "sqlite_")) and lowered not in _TABLES_OF_MODULES
+NODES: dict[str, frozenset[type]] = {
+    "sqlite": _COMMON,
+    "postgres": (_COMMON | _OTHERS) - _NOT_THERE,
+    "duckdb": (_COMMON | _OTHERS) - _NOT_THERE,
+}
+"""By dialect, kinds of nodes in sqlglot's tree; Anonymous functions, tables and IN are looked at one by one."""
+
+_T = exp.DataType.Type
+TYPES = frozenset(
+    {*exp.DataType.TEXT_TYPES, *exp.DataType.INTEGER_TYPES, *exp.DataType.REAL_TYPES, _T.BOOLEAN, _T.DATE, _T.TIME, _T.TIMESTAMP,
+     _T.TIMESTAMPTZ, _T.TIMESTAMPNTZ, _T.INTERVAL, _T.UUID, _T.UNKNOWN}
+)  # fmt: skip
+"""What may be cast to in PostgreSQL and DuckDB: no type of the catalogue's, no XML, none of the database's own."""

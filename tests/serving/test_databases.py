@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.databases import Database, Databases, describe, sqlite_path, summaries
+from serving.databases import Database, Databases, describe, summaries
+from serving.databases.address import place_of
 from serving.errors import BadDatabase, DatabaseUnavailable, StateError, UnknownDatabase
 
 
@@ -58,8 +59,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones(databases: Databases) -
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://me:secret@host/db", "postgresql"),
-        ("duckdb:///x.duckdb", "duckdb"),
+        ("postgresql://me:secret@host", "no database"),
+        ("postgresql://me:secret@host/db?options=-c%20statement_timeout%3D0", "options"),
+        ("mysql://me:secret@host/db", "mysql"),
+        ("duckdb://", "no file"),
         ("sqlite://", "no file"),
         ("sqlite:///:memory:", "no file"),
         ("sqlite:///x.sqlite?mode=rwc", "no file"),
@@ -68,19 +71,18 @@ def test_an_unknown_name_is_answered_with_the_known_ones(databases: Databases) -
         ("a\x00b", "NUL"),
     ],
 )
-def test_an_address_that_is_no_sqlite_file_is_refused(url: str, said: str) -> None:
+def test_an_address_that_is_of_no_known_kind_is_refused(url: str, said: str) -> None:
     with pytest.raises(BadDatabase, match=said) as caught:
-        sqlite_path(url)
-    assert "sqlite:///" in caught.value.hint
+        place_of(url)
+    assert "secret" not in caught.value.hint
+    assert "sqlite:///" in caught.value.hint or "Taken" in caught.value.hint
     assert "secret" not in caught.value.message
 
 
 def test_a_url_and_a_path_name_the_same_file(shop: Path, tmp_path: Path) -> None:
-    assert (
-        sqlite_path(f"sqlite:///{tmp_path}/x.sqlite")
-        == sqlite_path(str(tmp_path / "x.sqlite"))
-        == tmp_path / "x.sqlite"
-    )
+    by_path = place_of(str(tmp_path / "x.sqlite"))
+    assert place_of(f"sqlite:///{tmp_path}/x.sqlite") == by_path
+    assert by_path.address == str(tmp_path / "x.sqlite")
 
 
 def test_what_is_no_database_is_not_registered(databases: Databases, tmp_path: Path) -> None:
@@ -164,14 +166,21 @@ def test_a_very_long_address_is_refused_in_a_short_message(databases: Databases,
 
 def test_a_home_of_nobody_is_refused() -> None:
     with pytest.raises(BadDatabase, match="not known"):
-        sqlite_path("~nobody-of-this-name/x.sqlite")
+        place_of("~nobody-of-this-name/x.sqlite")
 
 
 def test_a_description_names_tables_columns_and_keys(databases: Databases, shop: Path) -> None:
     found = describe(databases.add("shop", str(shop)))
     assert json.loads(json.dumps(found)) == found
     assert [table["name"] for table in found["tables"]] == ["suppliers", "parts", "german"]
-    assert found["tables"][0]["columns"][0] == {"name": "id", "type": "number", "primary_key": True}
+    assert found["tables"][0]["columns"][0] == {
+        "name": "id",
+        "type": "number",
+        "declared": None,
+        "primary_key": True,
+        "comment": None,
+        "samples": [],
+    }
     assert {"table": "parts", "column": "supplier_id", "ref_table": "suppliers", "ref_column": "id"} in found[
         "foreign_keys"
     ]

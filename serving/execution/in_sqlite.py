@@ -1,32 +1,27 @@
-"""The second wall: run a statement in SQLite so that it can only read, briefly, and answer little.
-
-The file is opened `mode=ro`; SQLite's authorizer allows SELECT, reading columns, recursion and the functions
-of the allow-list, and nothing else; a progress handler stops it at the time limit; `setlimit` bounds what the
-clock does not see, as the length of a value; memory, rows and bytes have caps of their own.
+"""SQLite's wall: the file is opened `mode=ro`; SQLite's authorizer allows SELECT, reading columns, recursion and the functions
+of the allow-list, and nothing else; a progress handler stops a statement at its time; `setlimit` bounds what the clock does
+not see, as the length of a value. What no handler sees (`instr` over megabytes is one step) the process's alarm ends.
 """
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from .allowed import FUNCTIONS, readable_table
-from .errors import BadSql, DatabaseUnavailable, QueryTimeout
-from .guard import MAX_SQL_CHARS
-
-Value = int | float | str | None
+from ..allowed_names import FUNCTIONS, readable_table
+from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
+from . import alarm
+from .result import Limits, Result, take
 
 _MAGIC = b"SQLite format 3\x00"
 _STEPS_BETWEEN_LOOKS = 2_000  # virtual-machine steps between two looks at the clock; tens of microseconds
-_HEAP_BYTES = 256 * 2**20  # SQLite's hard limit for the whole process
+_HEAP_BYTES = 256 * 2**20
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 4 * 2**20,  # bytes of a value or a row: printf('%9999999d') ends here
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 4 * MAX_SQL_CHARS,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 40_000,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 100,
@@ -36,47 +31,40 @@ _LIMITS = {
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a statement answered; `truncated` when a cap on rows or bytes cut it short."""
+class SQLite:
+    """Runs statements on SQLite files, each on a connection of its own, so that nothing outlives it."""
 
-    columns: list[str]
-    rows: list[list[Value]]
-    truncated: bool
-    ms: float
+    written_bytes = 4 * 2**20  # a file in WAL mode needs its -shm beside it, also to be read
+    opening_s = 1.5  # how long it waits for a writer's lock, and a little
+    idle_s = 60.0
 
+    def run(self, address: str, sql: str, limits: Limits) -> Result:
+        path = Path(address)
+        started = time.perf_counter()
+        with closing(_connect(path)) as connection:
+            deadline = time.perf_counter() + limits.timeout_s
+            alarm.arm(limits.timeout_s)
+            connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS_BETWEEN_LOOKS)
+            try:
+                cursor = connection.execute(sql)
+                if cursor.description is None:
+                    raise BadSql("The statement answers no columns.", "Only a SELECT is run.")
+                columns = [str(column[0]) for column in cursor.description]
+                rows, truncated = take(cursor, limits)
+            except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError) as error:
+                if time.perf_counter() > deadline and "interrupt" in str(error):
+                    raise QueryTimeout(
+                        f"The statement was stopped at its limit of {limits.timeout_s:g} s.",
+                        "Narrow it, or raise the limit.",
+                    ) from error
+                raise _translate(error, path) from error
+        return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
 
-def execute(
-    path: str | Path, sql: str, *, max_rows: int = 1000, max_bytes: int = 4 * 2**20, timeout_s: float = 5.0
-) -> Result:
-    """Run one reading statement on the SQLite file at `path`.
+    def plan(self, address: str, sql: str, limits: Limits) -> None:
+        self.run(address, f"EXPLAIN {sql}", Limits(max_rows=1, timeout_s=limits.timeout_s))
 
-    Values are JSON's own: blobs become hexadecimal text, infinities the texts "Infinity" and "-Infinity".
-    Raises BadSql (QueryTimeout past `timeout_s`) for the statement, DatabaseUnavailable for the file.
-    """
-    started = time.perf_counter()
-    with closing(_connect(Path(path))) as connection:
-        deadline = started + timeout_s
-        connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS_BETWEEN_LOOKS)
-        try:
-            cursor = connection.execute(sql)
-            if cursor.description is None:
-                raise BadSql("The statement answers no columns.", "Only a SELECT is run.")
-            columns = [str(column[0]) for column in cursor.description]
-            rows, truncated = _fetch(cursor, max_rows, max_bytes)
-        except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError) as error:
-            if time.perf_counter() > deadline and "interrupt" in str(error):
-                raise QueryTimeout(
-                    f"The statement was stopped at its limit of {timeout_s:g} s.",
-                    "Narrow it, or raise the limit.",
-                ) from error
-            raise _translate(error, Path(path)) from error
-    return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
-
-
-def compiles(path: str | Path, sql: str) -> None:
-    """Raise BadSql, saying why, unless SQLite can plan `sql` against the file at `path`. Reads no data."""
-    execute(path, f"EXPLAIN {sql}", max_rows=1)
+    def idle(self) -> None:
+        """Nothing is kept."""
 
 
 def check_file(path: Path) -> None:
@@ -138,30 +126,9 @@ def _authorize(
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_READ and readable_table(first or ""):
         return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FUNCTIONS:
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FUNCTIONS["sqlite"]:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
-
-
-def _fetch(cursor: sqlite3.Cursor, max_rows: int, max_bytes: int) -> tuple[list[list[Value]], bool]:
-    rows: list[list[Value]] = []
-    size = 0
-    for raw in cursor:
-        row = [_json_value(value) for value in raw]
-        size += sum(len(value) if isinstance(value, str) else 8 for value in row)
-        if len(rows) >= max_rows or size > max_bytes:
-            return rows, True
-        rows.append(row)
-    return rows, False
-
-
-def _json_value(value: object) -> Value:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "Infinity" if value > 0 else "-Infinity"  # SQLite has no NaN; it says NULL
-    assert value is None or isinstance(value, (int, float, str))
-    return value
 
 
 def _text(raw: bytes) -> str:
