@@ -34,7 +34,7 @@ class Fusion(Protocol):
 
 @dataclass(frozen=True)
 class AskResult:
-    """SQL for a question, and how sure it is; where there is none, `sql` is empty and `error` says why."""
+    """SQL for a question, in its database's dialect, and how sure it is; without any, `sql` is empty and `error` says why."""
 
     sql: str
     confidence: float
@@ -189,8 +189,10 @@ class Pipeline:
         readings = iter(measure_all(self.signals, answers))
         ms = (time.perf_counter() - started) * 1000 / len(questions)
         return [
-            self._result(choice, next(readings) if isinstance(choice, Choice) else [], completions, ms)
-            for choice, completions in zip(choices, found, strict=True)
+            self._result(
+                choice, database, next(readings) if isinstance(choice, Choice) else [], completions, ms
+            )
+            for choice, completions, (_, database) in zip(choices, found, questions, strict=True)
         ]
 
     def _weigh(self, question: str, database: Database, statements: Sequence[str]) -> list[float]:
@@ -207,9 +209,14 @@ class Pipeline:
         return weights
 
     def _result(
-        self, choice: Choice | str, readings: list[Reading], found: Sequence[Completion], ms: float
+        self,
+        choice: Choice | str,
+        database: Database,
+        readings: list[Reading],
+        found: Sequence[Completion],
+        ms: float,
     ) -> AskResult:
-        sql, error = (choice.sql, None) if isinstance(choice, Choice) else ("", choice)
+        sql, error = (database.translate(choice.sql), None) if isinstance(choice, Choice) else ("", choice)
         confidence = self.fusion.probability([values(readings)])[0] if error is None else 0.0
         return AskResult(
             sql=sql,

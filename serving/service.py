@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self, settings: Settings, pipeline_factory: PipelineFactory) -> None:
         self.settings = settings
-        self.databases = Databases(settings.home)
+        self.databases = Databases(settings.home, settings.secret)
         self.draining = False
         self.failure: ServingError | None = None
         self.pipeline: Pipeline | None = None
@@ -89,7 +89,7 @@ class Service:
         return await self._batcher.submit((question, database))
 
     async def execute(self, sql: str, database: Database) -> Result:
-        """Guard `sql` and run it, reading only and within the limits. Raises GuardError, BadSql and kin."""
+        """Run `sql`, in the database's own dialect, behind both walls and within the limits. Raises GuardError, BadSql and kin."""
         if self._waiting_executions >= self.settings.queue:
             raise Overloaded(
                 "Too many statements are waiting to run.", "", max(1, round(self.settings.sql_timeout_s))
@@ -123,7 +123,11 @@ class Service:
     def _execute(self, sql: str, database: Database) -> Result:
         settings = self.settings
         return database.execute(
-            sql, max_rows=settings.max_rows, max_bytes=settings.max_bytes, timeout_s=settings.sql_timeout_s
+            sql,
+            written_in=database.dialect,
+            max_rows=settings.max_rows,
+            max_bytes=settings.max_bytes,
+            timeout_s=settings.sql_timeout_s,
         )
 
     async def _load(self) -> None:

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     predictions: str | None = Field(
         None, description=f"judged predictions for bench promise, files divided by {os.pathsep}"
     )
+    secret_key: SecretStr | None = Field(
+        None, description="seals the passwords of registered databases; one is made in `home` if unset"
+    )
     sql_timeout_s: float = Field(5.0, gt=0, le=600)
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")
@@ -108,6 +111,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the model runs in this process."""
         return self.engine == "embedded" and not self.engine_urls
+
+    @property
+    def secret(self) -> str | None:
+        """The key that seals addresses, if one is set."""
+        return None if self.secret_key is None else self.secret_key.get_secret_value()
 
     @property
     def fusion_file(self) -> Path:

@@ -1,7 +1,7 @@
 """The same questions' known SQL on SQLite, PostgreSQL and DuckDB: the share that answers the same rows on all three.
 
-The demo is copied twice: with its dates as DATE, as a warehouse has them, and as texts, as SQLite has them. With SURESQL_DATA set,
-Spider's dev questions too, each on copies of its own database.
+The demo is copied twice: with its dates as DATE, as a warehouse has them, and as texts, as SQLite has them. With SURESQL_DATA
+set, Spider's dev questions too, each on copies of its own database.
 """
 
 from __future__ import annotations

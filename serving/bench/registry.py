@@ -45,6 +45,11 @@ _BENCHMARKS = (
         "training speed beside transformers' DeepSeek-V3 with torch.optim.Muon",
         "serving.bench.model",
     ),
+    Benchmark(
+        "dialects",
+        "the same rows on SQLite, PostgreSQL and DuckDB for known SQL; SURESQL_DATA adds Spider's dev",
+        "serving.bench.dialects",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
 )
 

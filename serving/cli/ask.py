@@ -17,7 +17,9 @@ SHOWN_ROWS = 50
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in plain language.", show_default=False)],
-    db: Annotated[str, typer.Option(help="A registered name, a path, or sqlite:///path.")] = "demo",
+    db: Annotated[
+        str, typer.Option(help="A registered name, a path, or a URL (sqlite, duckdb, postgresql).")
+    ] = "demo",
     checkpoint: Annotated[str | None, typer.Option(help="Folder of the model.", show_default=False)] = None,
     run: Annotated[bool, typer.Option(help="Also run the SQL, reading only.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")] = False,
@@ -37,7 +39,7 @@ def ask(
 
     check_question(question)
     settings = load_settings(checkpoint=checkpoint)
-    database = Databases(settings.home).resolve(db)
+    database = Databases(settings.home, settings.secret).resolve(db)
     database.schema()
     with errors.status("Loading the model…"):
         from ..assembly import load_pipeline
@@ -50,6 +52,7 @@ def ask(
         try:
             result = database.execute(
                 answer.sql,
+                written_in=database.dialect,
                 max_rows=settings.max_rows,
                 max_bytes=settings.max_bytes,
                 timeout_s=settings.sql_timeout_s,
