@@ -89,7 +89,7 @@ class Service:
         return await self._batcher.submit((question, database))
 
     async def execute(self, sql: str, database: Database) -> Result:
-        """Run `sql`, in the database's own dialect, behind both walls and within the limits. Raises GuardError, BadSql and kin."""
+        """Run `sql`, in the database's own dialect, behind both walls, within limits. Raises GuardError, BadSql and kin."""
         if self._waiting_executions >= self.settings.queue:
             raise Overloaded(
                 "Too many statements are waiting to run.", "", max(1, round(self.settings.sql_timeout_s))

@@ -76,7 +76,8 @@ def test_a_question_is_answered_as_json_and_for_people(suresql, shop: Path, tmp_
     ("arguments", "said"),
     [
         (["ask", "x", "--db", "nope"], "nope"),
-        (["ask", "x", "--db", "postgresql://h/d"], "postgresql"),
+        (["ask", "x", "--db", "mysql://h/d"], "mysql"),
+        (["ask", "x", "--db", "postgresql://me:hush@no-such-host.invalid/d"], "not known"),
         (["ask", ""], "empty"),
         (["ask", os.fsdecode(b"\xff")], "not UTF-8"),
         (["ask", "x", "--db", os.fsdecode(b"\xff.sqlite")], "not UTF-8"),
