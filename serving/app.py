@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 from . import responses
 from .databases import describe, summaries
 from .errors import Overloaded, ServingError
+from .gateway.caller import ANYONE, Caller, Scope
+from .gateway.front import Front
 from .guard import MAX_SQL_CHARS
 from .middleware import BodyCap
 from .pipeline import AskResult
@@ -111,8 +113,16 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
         finally:
             await service.stop()
 
-    app = FastAPI(title="SureSQL", description=__doc__, version="0.1.0", lifespan=lifespan)
+    app = FastAPI(
+        title="SureSQL",
+        description=__doc__,
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(BodyCap)
+    app.add_middleware(Front, service=lambda: app.state.service)
     responses.install(app)
     _add_routes(app)
     return app
@@ -121,9 +131,15 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
 def _add_routes(app: FastAPI) -> None:
     @app.post("/v1/sql", summary="SQL for a question, and how sure it is")
     async def sql(body: Question, request: Request) -> SqlAnswer:
-        service = _service(request)
+        service, caller = _service(request), _caller(request)
+        caller.need(Scope.ASK)
+        if body.execute:
+            caller.need(Scope.EXECUTE)
+        caller.need_database(body.database)
         database = await service.database(body.database)
-        result = await _unless_gone(request, asyncio.create_task(service.ask(body.question, database)))
+        asking = service.ask_within_limits(caller, request.state.request_id, body.question, database)
+        result = await _unless_gone(request, asyncio.create_task(asking))
+        service.note_answer(caller, request.state.request_id, "/v1/sql", body.database, body.question, result)
         answer = _answer(result)
         if body.execute and result.sql:
             try:
@@ -137,18 +153,35 @@ def _add_routes(app: FastAPI) -> None:
 
     @app.post("/v1/execute", summary="Run one reading statement")
     async def execute(body: Statement, request: Request) -> Rows:
-        service = _service(request)
+        service, caller = _service(request), _caller(request)
+        caller.need(Scope.EXECUTE)
+        caller.need_database(body.database)
         database = await service.database(body.database)
-        found = await service.execute(body.sql, database)
+        status = 500
+        try:
+            found = await service.execute(body.sql, database)
+            status = 200
+        except ServingError as error:
+            status = error.status
+            raise
+        finally:
+            service.audit.write(
+                caller, request.state.request_id, "/v1/execute", status, database=body.database, sql=body.sql
+            )
         return Rows(columns=found.columns, rows=found.rows, truncated=found.truncated, ms=found.ms)
 
     @app.get("/v1/databases", summary="The databases that can be asked")
     async def databases(request: Request) -> list[DatabaseLine]:
+        caller = _caller(request)
+        caller.need(Scope.ASK)
         lines = await asyncio.to_thread(summaries, _service(request).databases)
-        return [DatabaseLine(**line) for line in lines]
+        return [DatabaseLine(**line) for line in lines if caller.may_read(line["name"])]
 
     @app.get("/v1/databases/{name}", summary="A database's tables, columns and keys")
     async def schema(name: str, request: Request) -> dict[str, Any]:
+        caller = _caller(request)
+        caller.need(Scope.ASK)
+        caller.need_database(name)
         database = await _service(request).database(name)
         return await asyncio.to_thread(describe, database)
 
@@ -177,6 +210,10 @@ def _service(request: Request) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
+
+
+def _caller(request: Request) -> Caller:
+    return getattr(request.state, "caller", ANYONE)
 
 
 async def _unless_gone(request: Request, future: asyncio.Future[AskResult]) -> AskResult:

@@ -1,4 +1,4 @@
-"""Questions that arrive together are answered together, by one worker or several, over a bounded queue."""
+"""Questions that arrive together are answered together, by one worker or several, over a bounded queue fair to tenants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from .errors import Overloaded, ServingError
+from .engines.cancel import Cancel, stoppable
+from .errors import Gone, Overloaded, ServingError
+from .gateway.fair import FairQueue, full
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -29,25 +31,32 @@ class Batcher(Generic[Item, Answer]):
         self._work = work
         self._max_batch = max_batch
         self._limit = queue
-        self._waiting: asyncio.Queue[tuple[Item, asyncio.Future[Answer]]] = asyncio.Queue()
+        self._waiting: FairQueue[tuple[Item, asyncio.Future[Answer]]] = FairQueue()
+        self._arrived = asyncio.Event()
         self.inside = 0
         self._seconds_each = 1.0  # a running mean of what one item takes
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="suresql-engine")
         self._tasks = [asyncio.create_task(self._run()) for _ in range(workers)]
 
-    def submit(self, item: Item) -> asyncio.Future[Answer]:
-        """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded."""
-        if self.inside >= self._limit:
-            wait = max(1, math.ceil(self.inside * self._seconds_each))
-            raise Overloaded(
-                f"{self.inside} questions are waiting, which is all that may.",
-                f"Try again in {wait} s.",
-                wait,
-            )
+    def submit(self, item: Item, tenant: str = "", tokens: float = 1.0) -> asyncio.Future[Answer]:
+        """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded.
+
+        Where the queue is full, the last item of the tenant that has most waiting leaves it, with Overloaded as its answer.
+        """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.push(tenant, tokens, (item, future))
+        if self.inside >= self._limit:
+            contended = self._waiting.waiting(tenant) < len(self._waiting)
+            _, out = self._waiting.overflow(tenant)
+            wait = max(1, math.ceil(self.inside * self._seconds_each))
+            refusal = full(self._limit, contended, wait)
+            if out is future:
+                raise refusal
+            if not out.done():
+                out.set_exception(refusal)
         self.inside += 1
         future.add_done_callback(self._left)
-        self._waiting.put_nowait((item, future))
+        self._arrived.set()
         return future
 
     async def close(self) -> None:
@@ -55,8 +64,8 @@ class Batcher(Generic[Item, Answer]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while not self._waiting.empty():
-            _, future = self._waiting.get_nowait()
+        while self._waiting:
+            _, (_, future) = self._waiting.pop()
             if not future.done():
                 future.set_exception(
                     Overloaded("The server is stopping.", "Ask another, or try again shortly.", 5)
@@ -68,10 +77,14 @@ class Batcher(Generic[Item, Answer]):
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._waiting.get()]
-            while len(batch) < self._max_batch and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
-            batch = [(item, future) for item, future in batch if not future.done()]
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+            while len(batch) < self._max_batch and self._waiting:
+                _, one = self._waiting.pop()
+                if not one[1].done():
+                    batch.append(one)
             if batch:
                 try:
                     await self._answer(batch)
@@ -86,8 +99,22 @@ class Batcher(Generic[Item, Answer]):
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
+        flag = Cancel()
+
+        def nobody_left(_future: asyncio.Future[Answer]) -> None:
+            if all(future.cancelled() for _, future in batch):
+                flag.set()
+
+        def work() -> list[Answer]:
+            with stoppable(flag):
+                return self._work([item for item, _ in batch])
+
+        for _, future in batch:
+            future.add_done_callback(nobody_left)
         try:
-            answers = await loop.run_in_executor(self._pool, self._work, [item for item, _ in batch])
+            answers = await loop.run_in_executor(self._pool, work)
+        except Gone:
+            return
         except Exception as error:
             if len(batch) == 1 or not isinstance(error, ServingError):
                 for _, future in batch:
@@ -95,7 +122,8 @@ class Batcher(Generic[Item, Answer]):
                         future.set_exception(error)
                 return
             for one in batch:  # a bad one must not spoil the others'
-                await self._answer([one])
+                if not one[1].done():
+                    await self._answer([one])
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():

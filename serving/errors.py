@@ -70,6 +70,13 @@ class InvalidRequest(ServingError):
     type = "invalid_request"
 
 
+class NoSuchModel(InvalidRequest):
+    """The request names a model that is not served."""
+
+    status = 404
+    type = "model_not_found"
+
+
 class MalformedBody(InvalidRequest):
     """The request's body is not JSON at all."""
 
@@ -93,6 +100,27 @@ class Overloaded(ServingError):
     def __init__(self, message: str, hint: str = "", retry_after_s: int = 1) -> None:
         super().__init__(message, hint)
         self.retry_after_s = retry_after_s
+
+
+class LimitReached(Overloaded):
+    """A key's rate, its tokens or its share of the queue are used up; others may still be served."""
+
+    status = 429
+    type = "limit_reached"
+
+
+class Unauthorized(ServingError):
+    """No key, or none that is good."""
+
+    status = 401
+    type = "unauthorized"
+
+
+class Forbidden(ServingError):
+    """The key is good, but not for this."""
+
+    status = 403
+    type = "forbidden"
 
 
 class EngineError(ServingError):

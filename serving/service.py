@@ -11,8 +11,20 @@ from functools import partial
 from .batcher import Batcher
 from .databases import Database, Databases
 from .engines.cancel import Cancel, stoppable
+from .engines.embedded import EmbeddedEngine
+from .engines.openai_engine import OpenAIEngine
+from .engines.opening import SupervisedEngine
 from .errors import Overloaded, ServingError
 from .execution import Result
+from .gateway.audit import Audit
+from .gateway.caller import Caller
+from .gateway.fair import Slots
+from .gateway.keys import KeyStore
+from .gateway.limits import Ledger, MemoryLedger, settle
+from .gateway.local import LocalCompletions
+from .gateway.metrics import Metrics
+from .gateway.proxy import Proxy
+from .gateway.redis_limits import RedisLedger
 from .pipeline import AskResult, Pipeline
 from .settings import Settings
 
@@ -20,6 +32,8 @@ log = logging.getLogger(__name__)
 PipelineFactory = Callable[[Settings], Pipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
 REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
+EXPECTED_TOKENS = 1_000  # of a question with its schema and its candidates, until it is known
+LOCAL_SLOTS = 4  # completions that are put to the engine in this process at one time
 LOAD_WAIT_S = 60.0  # how long a question waits for the model to be loaded
 _LOOK_S = 0.2  # between two looks at whether the server is stopping meanwhile
 
@@ -34,6 +48,19 @@ class Service:
         self.failure: ServingError | None = None
         self.pipeline: Pipeline | None = None
         self._factory = pipeline_factory
+        self.started = time.time()
+        self.metrics = Metrics()
+        self.keys = KeyStore(settings.home, _secret(settings))
+        self.audit = Audit(settings.home / "audit.jsonl")
+        self.ledger: Ledger = RedisLedger(settings.redis_url) if settings.redis_url else MemoryLedger()
+        slots = settings.engine_slots * max(1, len(settings.engine_urls) or settings.engine_replicas)
+        self.slots = Slots(
+            slots if not settings.embedded else LOCAL_SLOTS,
+            settings.queue,
+            most=max(1, slots * 3 // 4) if settings.needs_keys else None,
+        )
+        self.proxy: Proxy | None = None
+        self.local: LocalCompletions | None = None
         self._stopping = Cancel()
         self._batcher: Batcher[tuple[str, Database], AskResult] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -67,17 +94,61 @@ class Service:
             await asyncio.gather(self._loading, return_exceptions=True)
         if self._batcher is not None:
             await self._batcher.close()
+        self.slots.close()
+        if self.proxy is not None:
+            await self.proxy.close()
+        await self.ledger.close()
+        self.audit.close()
         if (engine := getattr(self.pipeline, "engine", None)) is not None:
             await asyncio.to_thread(engine.close)
 
     async def database(self, name: str) -> Database:
         return await asyncio.to_thread(self.databases.get, name)
 
-    async def ask(self, question: str, database: Database) -> AskResult:
+    async def ask(self, question: str, database: Database, tenant: str = "") -> AskResult:
         """The answer, once the model is loaded; cancelled in time, the engine never sees it.
 
         Raises Overloaded.
         """
+        await self.until_ready()
+        assert self._batcher is not None
+        return await self._batcher.submit((question, database), tenant, len(question))
+
+    async def ask_within_limits(
+        self, caller: Caller, request: str, question: str, database: Database
+    ) -> AskResult:
+        """`ask`, on the account of a caller. Raises LimitReached too."""
+        expected = EXPECTED_TOKENS + len(question)
+        held = await self.ledger.reserve(caller, request, expected)
+        took = 0
+        try:
+            result = await self.ask(question, database, caller.tenant)
+            took = result.prompt_tokens + result.completion_tokens
+            return result
+        finally:
+            if held is not None:
+                await settle(self.ledger, held, took)
+
+    def note_answer(
+        self, caller: Caller, request: str, route: str, database: str, question: str, result: AskResult
+    ) -> None:
+        """Write an answer down: in the audit and in the metrics."""
+        self.audit.write(
+            caller, request, route, 200, database=database, question=question, sql=result.sql,
+            confidence=round(result.confidence, 4), abstain=result.abstain, error=result.error,
+        )  # fmt: skip
+        self.metrics.tokens.labels("prompt").inc(result.prompt_tokens)
+        self.metrics.tokens.labels("completion").inc(result.completion_tokens)
+        self.metrics.confidence.observe(result.confidence)
+        if result.abstain:
+            self.metrics.abstained.inc()
+        for signal in result.signals:
+            self.metrics.signal_seconds.labels(signal.name).observe(signal.ms / 1000)
+
+    async def until_ready(self) -> None:
+        """Return once the model can be asked. Raises Overloaded where it cannot be in time."""
+        if self._batcher is not None and not self.draining:
+            return
         if self._batcher is None:
             await self._wait_for_load()
         if self.failure is not None:
@@ -86,7 +157,6 @@ class Service:
             raise Overloaded("The server is stopping.", "", 2)
         if self._batcher is None:
             raise Overloaded("The model is still loading.", "Try again shortly; /readyz says when.", 5)
-        return await self._batcher.submit((question, database))
 
     async def execute(self, sql: str, database: Database) -> Result:
         """Run `sql`, in the database's own dialect, behind both walls, within limits. Raises GuardError, BadSql and kin."""
@@ -145,9 +215,26 @@ class Service:
             return
         work: Callable[[Sequence[tuple[str, Database]]], list[AskResult]] = partial(pipeline.ask)
         self.pipeline = pipeline
+        engine = getattr(pipeline, "engine", None)
+        if isinstance(engine, OpenAIEngine):
+            key = self.settings.engine_api_key
+            self.proxy = Proxy(
+                engine.remote.replicas,
+                api_key=key.get_secret_value() if key else None,
+                deadline_s=self.settings.engine_timeout_s,
+                prioritised=isinstance(engine, SupervisedEngine),
+            )
+        elif isinstance(engine, EmbeddedEngine):
+            self.local = LocalCompletions(engine)
         workers = 1 if self.settings.embedded else REMOTE_WORKERS
         self._batcher = Batcher(work, queue=self.settings.queue, workers=workers)
 
     def _build(self) -> Pipeline:
         with stoppable(self._stopping):
             return self._factory(self.settings)
+
+
+def _secret(settings: Settings) -> bytes | None:
+    if settings.key_secret is None:
+        return None
+    return settings.key_secret.get_secret_value().encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -66,6 +67,15 @@ class Settings(BaseSettings):
     vllm_mla: bool | None = Field(
         None, description="vLLM's latent attention; on a GPU where the shape admits it if unset"
     )
+    keys: Literal["auto", "required", "off"] = Field(
+        "auto", description="whether requests need an API key; auto: unless bound to the loopback"
+    )
+    key_secret: SecretStr | None = Field(
+        None, description="of the keys' HMAC, where several machines share keys; made in <home> if unset"
+    )
+    redis_url: str | None = Field(None, description="where several processes keep limits; in memory if unset")
+    engine_slots: int = Field(64, ge=1, le=65_536, description="completions at one time, for each engine")
+    access_log: bool = Field(False, description="a line of JSON on standard error for every request")
     threads: int | None = Field(
         None, ge=1, le=512, description="of the language model; torch's choice if unset"
     )
@@ -106,6 +116,19 @@ class Settings(BaseSettings):
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("an address is such as http://127.0.0.1:8001")
         return urls
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return self.keys == "required" or (self.keys == "auto" and not self.on_loopback)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine can reach the address listened on."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def embedded(self) -> bool:

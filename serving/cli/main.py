@@ -17,6 +17,7 @@ from .calibrate import calibrate
 from .db import app as db
 from .engine import app as engine
 from .evaluate import evaluate
+from .key import app as key
 from .output import fail
 from .questions import questions
 from .serve import serve
@@ -40,6 +41,7 @@ app.command()(calibrate)
 app.command()(bench)
 app.add_typer(db, name="db")
 app.add_typer(engine, name="engine")
+app.add_typer(key, name="key")
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

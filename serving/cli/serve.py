@@ -44,8 +44,11 @@ def serve(
     replicas: Annotated[
         int | None, typer.Option(help="vLLM processes to start. [default: 1]", show_default=False)
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Ask for no API key, although others can reach the address.")
+    ] = False,
 ) -> None:
-    """Serve questions over HTTP.
+    """Serve questions over HTTP. Where others than this machine can reach the address, requests need an API key.
 
     Every setting is also a variable of the environment: SURESQL_PORT, SURESQL_CHECKPOINT, SURESQL_HOME, ...
 
@@ -68,6 +71,7 @@ def serve(
         engine=engine,
         engine_urls=engine_url,
         engine_replicas=replicas,
+        keys="off" if insecure else None,
     )
     try:
         _serve(settings)
@@ -93,6 +97,12 @@ def _serve(settings: Settings) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if settings.needs_keys:
+        console.print("Requests need an API key: suresql key create NAME makes one.", markup=False)
+    elif not settings.on_loopback:
+        console.print(
+            "Anyone who reaches this address may ask: no API key is needed.", style="yellow", markup=False
+        )
     from ..app import create_app
     from ..assembly import load_pipeline
 

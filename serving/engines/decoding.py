@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from . import cancel
 from .bars import Bars
 from .latents import Latents, use_latents
 from .prefixes import Ids, Prefixes
@@ -101,7 +102,11 @@ def _latents(model: PreTrainedModel, prefixes: Sequence[Ids], pad_id: int) -> li
 def _logits(
     model: PreTrainedModel, ids_RT: Tensor, mask_RT: Tensor, where_RT: Tensor, latents: Latents, last: int
 ) -> Tensor:
-    """Logits [R, last, V] of new tokens at the positions `where`; `latents` know them from then on."""
+    """Logits [R, last, V] of new tokens at the positions `where`; `latents` know them from then on.
+
+    Raises Gone where nobody waits for them any more.
+    """
+    cancel.check()
     out = model(
         input_ids=ids_RT,
         attention_mask=None if bool(mask_RT.all()) else mask_RT,

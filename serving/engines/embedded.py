@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from model import Tokenizer
 from model.errors import ModelError
 from model.hf import load_transformers
 
-from ..errors import CheckpointError, EngineError, PromptTooLong, ServingError
+from ..errors import CheckpointError, EngineError, InvalidRequest, PromptTooLong, ServingError
 from . import decoding
 from .bars import Bars, vocabulary_of
 from .engine import Completion, Constraint
@@ -76,7 +76,7 @@ class EmbeddedEngine:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[int]],
         *,
         max_tokens: int,
         n: int = 1,
@@ -85,12 +85,12 @@ class EmbeddedEngine:
         allowed: Sequence[Sequence[int] | None] | None = None,
         constraints: Sequence[Constraint | None] | None = None,
     ) -> list[list[Completion]]:
-        """See Engine.generate."""
+        """See Engine.generate. A prompt may be token ids too."""
         if n < 1 or max_tokens < 1 or temperature < 0:
             raise ValueError(
                 f"n {n} and max_tokens {max_tokens} must be positive, temperature {temperature} not negative"
             )
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [self.encode(prompt) for prompt in prompts]
         self._check_room(ids, max_tokens)
         generator = torch.Generator()
         generator.seed() if seed is None else generator.manual_seed(seed)
@@ -121,10 +121,12 @@ class EmbeddedEngine:
 
         return self._batched([self._widths(one, max_tokens) for one in ids], run, rows_each=n)
 
-    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
-        """See Engine.score."""
-        starts = [self._encode(prompt) for prompt in prompts]
-        ends = [self._encode(continuation) for continuation in continuations]
+    def score(
+        self, prompts: Sequence[str | Sequence[int]], continuations: Sequence[str | Sequence[int]]
+    ) -> list[tuple[float, ...]]:
+        """See Engine.score. Either may be token ids too."""
+        starts = [self.encode(prompt) for prompt in prompts]
+        ends = [self.encode(continuation) for continuation in continuations]
         self._check_room([[*a, *b] for a, b in zip(starts, ends, strict=True)], 0)
 
         def run(batch: list[int]) -> list[tuple[float, ...]]:
@@ -155,8 +157,21 @@ class EmbeddedEngine:
         """The tokens that no user's text is made of, with their ids."""
         return {token: self._tokenizer.token_id(token) for token in self._tokenizer.special_tokens}
 
-    def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
+    def encode(self, text: str | Sequence[int]) -> list[int]:
+        """A text's token ids; ids as they are. Raises InvalidRequest for one that is not in the vocabulary."""
+        if isinstance(text, str):
+            return self._tokenizer.encode(text)
+        if text and not 0 <= min(text) <= max(text) < self.vocabulary_size:
+            raise InvalidRequest(f"Token ids are 0 to {self.vocabulary_size - 1}; found {max(text)} or less.")
+        return list(text)
+
+    def token(self, token_id: int) -> str:
+        """The text of one token."""
+        return self._tokenizer.decode([token_id])
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The prompt that a conversation makes: the format's template takes what the user says, and nothing else."""
+        return "".join(one["content"] for one in messages if one["role"] == "user")
 
     def _widths(self, prompt: list[int], more: int) -> tuple[int, int]:
         """Tokens of the prompt's prefix, and of the rest with `more` that follow it."""

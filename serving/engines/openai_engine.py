@@ -29,9 +29,15 @@ SPARE = 16
 class OpenAIEngine:
     """Prompts go as token ids, so that both sides mean the same tokens; see Engine for the calls."""
 
-    def __init__(self, remote: Remote, checkpoint: str | Path, model_name: str) -> None:
-        """Raises CheckpointError where `checkpoint` has no tokenizer of ours."""
+    def __init__(
+        self, remote: Remote, checkpoint: str | Path, model_name: str, *, ours: bool = False
+    ) -> None:
+        """`ours`: the servers are SureSQL's, whose beam search is as wanted.
+
+        Raises CheckpointError where `checkpoint` has no tokenizer of ours.
+        """
         self.remote = remote
+        self._ours = ours
         self.model_name = model_name
         try:
             self._tokenizer = Tokenizer.load(Path(checkpoint))
@@ -109,7 +115,8 @@ class OpenAIEngine:
         starts = [self._encode(prompt) for prompt in prompts]
         ends = [self._tokenizer.encode(continuation) for continuation in continuations]
         bodies = [
-            {"model": self.model_name, "prompt": [*a, *b], "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+            {"model": self.model_name, "prompt": [*a, *b], "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0,
+             **({"prompt_logprobs_from": len(a)} if self._ours else {})}
             for a, b in zip(starts, ends, strict=True)
         ]  # fmt: skip
         asked = [i for i, end in enumerate(ends) if end]
@@ -149,6 +156,13 @@ class OpenAIEngine:
         constraints: Sequence[Constraint | None],
     ) -> list[list[Completion]]:
         """The n best of a beam search of each prompt."""
+        if self._ours:
+            bodies = [
+                {**self._body(prompt, max_tokens), "n": n, "use_beam_search": True,
+                 **({} if mask is None else {"allowed_token_ids": list(mask)})}
+                for prompt, mask in zip(prompts, masks, strict=True)
+            ]  # fmt: skip
+            return self._ask(bodies, prompts)
 
         def next_tokens(
             texts: Sequence[tuple[int, Sequence[tuple[int, ...]]]],

@@ -19,6 +19,8 @@ from .supervisor import Supervised
 from .vllm import START_S, start
 
 log = logging.getLogger(__name__)
+OWNER = "suresql"
+"""Of models that a SureSQL lists."""
 
 
 class ReferenceEngine(Engine, Protocol):
@@ -56,7 +58,8 @@ def open_engine(settings: Settings) -> ReferenceEngine:
     if settings.engine_urls:
         remote = connect(settings)
         try:
-            return OpenAIEngine(remote, settings.checkpoint, served_model(remote, settings))
+            name, ours = served_model(remote, settings)
+            return OpenAIEngine(remote, settings.checkpoint, name, ours=ours)
         except BaseException:
             remote.close()
             raise
@@ -79,16 +82,21 @@ def connect(settings: Settings) -> Remote:
     return Remote(Replicas(settings.engine_urls), api_key=key, deadline_s=settings.engine_timeout_s)
 
 
-def served_model(remote: Remote, settings: Settings) -> str:
-    """The name of the model to ask for. Raises EngineSetupError where the servers do not list the one that is wanted."""
+def served_model(remote: Remote, settings: Settings) -> tuple[str, bool]:
+    """The name of the model to ask for, and whether SureSQL serves it.
+
+    Raises EngineSetupError where the servers do not list the one that is wanted.
+    """
     listed: Any = remote.get("/v1/models")
-    names = [str(one["id"]) for one in listed.get("data", []) if isinstance(one, dict) and "id" in one]
+    models = {str(one["id"]): one for one in listed.get("data", []) if isinstance(one, dict) and "id" in one}
+    names = list(models)
     wanted = settings.engine_model
     if wanted is None and settings.checkpoint.name in names:
-        return settings.checkpoint.name
+        wanted = settings.checkpoint.name
     if not names or (wanted is not None and wanted not in names):
         raise EngineSetupError(
             f"The engines list {', '.join(names) or 'no model'}; asked for was {wanted or 'any'}.",
             "Set SURESQL_ENGINE_MODEL to one that they serve.",
         )
-    return wanted or names[0]
+    name = wanted or names[0]
+    return name, models[name].get("owned_by") == OWNER

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -19,13 +18,10 @@ import aiohttp
 
 from ..errors import EngineError, EngineUnavailable, Gone, PromptTooLong, ServingError
 from . import cancel
-from .replicas import Replica, Replicas, new_session
+from .replicas import TRY_AGAIN, Attempts, Replica, Replicas, new_session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
-MAX_TRIES = 6
-_PAUSE_S = 0.1
 _TOO_LONG = ("context length", "maximum model length", "max_model_len", "longer than", "too long")
 
 
@@ -109,38 +105,23 @@ class Remote:
         )
 
     async def _try(self, path: str, send: Callable[[Replica], Any], start: str) -> Any:
-        deadline = time.monotonic() + self.deadline_s
-        avoid: set[Replica] = set()
-        why, tries = "none is well", 0
-        while tries < MAX_TRIES and (left := deadline - time.monotonic()) > 0:
-            replica = self.replicas.pick(start, avoid) or (self.replicas.pick(start) if avoid else None)
-            if replica is None or replica in avoid:
-                avoid.clear()
-                await asyncio.sleep(min(_PAUSE_S, left))  # one may come back
-                if replica is None:
-                    continue
-            tries += 1
+        attempts = Attempts(self.replicas, start, self.deadline_s)
+        while (replica := await attempts.next()) is not None:
             try:
                 with self.replicas.using(replica):
-                    async with asyncio.timeout(left), send(replica) as response:
+                    async with asyncio.timeout(attempts.left_s), send(replica) as response:
                         content = await response.read()
-            except (aiohttp.ClientError, OSError) as error:
-                if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
-                    why = f"no answer within {self.deadline_s:g} s"
-                    break
-                self.replicas.failed(replica, type(error).__name__)
-                why = f"{replica.url} broke off ({type(error).__name__})"
-                avoid.add(replica)
+            except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+                attempts.failed(replica, f"broke off ({type(error).__name__})", down=attempts.left_s > 0)
                 continue
             if response.status == 200:
                 replica.answered += 1
                 return json.loads(content)
             if response.status not in TRY_AGAIN:
                 raise _error(response.status, content)
-            why = f"{replica.url} answered {response.status}"
-            avoid.add(replica)
+            attempts.failed(replica, f"answered {response.status}")
         raise EngineUnavailable(
-            f"No engine answered {path}: {why}.", "Try again shortly; /readyz says when.", 5
+            f"No engine answered {path}: {attempts.why}.", "Try again shortly; /readyz says when.", 5
         )
 
 

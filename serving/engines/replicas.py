@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -23,6 +24,10 @@ SLACK = 4
 """A server may have so many more requests than the idlest and still get those that belong to it."""
 LOOK_S = 0.5
 TIMEOUT_S = 5.0
+MAX_TRIES = 6
+PAUSE_S = 0.1
+TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+"""Answers of a server after which another may do better."""
 
 
 class Replica:
@@ -108,6 +113,46 @@ class Replicas:
         if well != replica.healthy:
             log.warning("engine %s is %s", replica.url, "well" if well else "not ready")
         replica.healthy = well
+
+
+class Attempts:
+    """The tries of one request: on which server next, until its deadline."""
+
+    def __init__(self, replicas: Replicas, prompt: str | bytes, deadline_s: float) -> None:
+        self._replicas = replicas
+        self._prompt = prompt
+        self._deadline = time.monotonic() + deadline_s
+        self._avoid: set[Replica] = set()
+        self._tries = 0
+        self.why = "none is well"
+
+    @property
+    def left_s(self) -> float:
+        """Time until the deadline."""
+        return self._deadline - time.monotonic()
+
+    @property
+    def last(self) -> bool:
+        """Whether there will be no further try."""
+        return self._tries >= MAX_TRIES or self.left_s <= 0
+
+    async def next(self) -> Replica | None:
+        """The server to try, waiting for one that is well; None when tries or time are used up."""
+        while not self.last:
+            replica = self._replicas.pick(self._prompt, self._avoid)
+            if replica is not None:
+                self._tries += 1
+                return replica
+            self._avoid.clear()
+            await asyncio.sleep(min(PAUSE_S, max(0.0, self.left_s)))
+        return None
+
+    def failed(self, replica: Replica, why: str, down: bool = False) -> None:
+        """It could not; where it is `down`, nobody gets it until it says that it is well."""
+        self.why = f"{replica.url} {why}"
+        self._avoid.add(replica)
+        if down:
+            self._replicas.failed(replica, why)
 
 
 def new_session(api_key: str | None = None) -> aiohttp.ClientSession:

@@ -1,0 +1,223 @@
+"""OpenAI's own client against our routes, with the engine in the process and with a SureSQL behind a SureSQL."""
+
+import asyncio
+import math
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import uvicorn
+
+from corpus.references import EOS
+from serving.app import create_app
+from serving.assembly import load_pipeline
+from serving.engines.embedded import EmbeddedEngine
+from serving.engines.opening import open_engine
+from serving.settings import Settings
+
+PROMPT = "select count ( * ) from where group by"
+
+
+class Server:
+    """The real thing on a free port, in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings, load_pipeline)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=5)
+        )
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]})
+        self._thread.start()
+        while not (self._server.started and self.app.state.service.ready):
+            assert self._thread.is_alive()
+            assert self.app.state.service.failure is None if self._server.started else True
+            threading.Event().wait(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def direct(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
+    server = Server(Settings(checkpoint=checkpoint, home=home, candidates=2, max_tokens=8, threads=1))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def through(direct: Server, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A gateway whose engine is the other server."""
+    home = tmp_path_factory.mktemp("home")
+    server = Server(
+        Settings(
+            checkpoint=checkpoint, home=home, candidates=2, max_tokens=8, engine_urls=(direct.url,), threads=1
+        )
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["direct", "through"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url + "/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+def test_the_models_are_listed(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["random-tiny", "suresql"]
+
+
+def test_a_completion_is_the_engines_own(client: openai.OpenAI, engine: EmbeddedEngine) -> None:
+    expected = engine.generate([PROMPT], max_tokens=6)[0][0]
+    found = client.completions.create(
+        model="random-tiny", prompt=PROMPT, max_tokens=6, temperature=0, logprobs=1
+    )
+    assert found.choices[0].text == expected.text
+    assert found.choices[0].logprobs is not None
+    assert found.choices[0].logprobs.token_logprobs == pytest.approx(list(expected.logprobs), abs=1e-4)
+    assert found.usage is not None
+    assert found.usage.prompt_tokens == expected.prompt_tokens
+    ids = client.completions.create(
+        model="random-tiny", prompt=engine.encode(PROMPT), max_tokens=6, temperature=0
+    )
+    assert ids.choices[0].text == expected.text
+
+
+def test_several_prompts_and_samples_come_in_order(client: openai.OpenAI) -> None:
+    found = client.completions.create(
+        model="random-tiny", prompt=[PROMPT, "order by"], n=3, max_tokens=4, temperature=1.0, seed=1
+    )
+    assert [choice.index for choice in found.choices] == list(range(6))
+
+
+def test_a_completion_is_streamed(client: openai.OpenAI) -> None:
+    whole = client.completions.create(model="random-tiny", prompt=PROMPT, max_tokens=6, temperature=0)
+    chunks = list(
+        client.completions.create(
+            model="random-tiny", prompt=PROMPT, max_tokens=6, temperature=0, stream=True
+        )
+    )
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == whole.choices[0].text
+    assert all(chunk.choices for chunk in chunks)
+    chunks = list(
+        client.completions.create(
+            model="random-tiny", prompt=PROMPT, max_tokens=6, temperature=0, stream=True,
+            stream_options={"include_usage": True},
+        )
+    )  # fmt: skip
+    assert chunks[-1].usage == whole.usage
+
+
+def test_a_conversation_is_continued(client: openai.OpenAI) -> None:
+    messages: Any = [{"role": "system", "content": "x"}, {"role": "user", "content": PROMPT}]
+    whole = client.chat.completions.create(
+        model="random-tiny", messages=messages, max_tokens=6, temperature=0
+    )
+    plain = client.completions.create(model="random-tiny", prompt=PROMPT, max_tokens=6, temperature=0)
+    assert whole.choices[0].message.content == plain.choices[0].text
+    chunks = client.chat.completions.create(
+        model="random-tiny", messages=messages, max_tokens=6, temperature=0, stream=True
+    )
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert text == whole.choices[0].message.content
+
+
+def test_a_question_to_the_model_suresql_is_answered_with_sql_and_a_confidence(client: openai.OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "which suppliers are in Germany?"}]
+    found = client.chat.completions.create(model="suresql/demo", messages=messages)
+    extra: Any = found.model_extra
+    assert 0 <= extra["suresql"]["confidence"] <= 1
+    assert found.usage is not None
+    assert found.usage.prompt_tokens > 0
+    chunks = list(client.chat.completions.create(model="suresql/demo", messages=messages, stream=True))
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert text == (found.choices[0].message.content or "")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ({"model": "nope", "prompt": "x"}, openai.NotFoundError),
+        ({"model": "random-tiny", "prompt": ""}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": []}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": [10**9]}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": "x", "n": 0}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": "x", "max_tokens": -1}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": "x", "temperature": "hot"}, openai.UnprocessableEntityError),
+        ({"model": "random-tiny", "prompt": "x y " * 4_000}, openai.APIStatusError),
+        ({"model": "suresql", "prompt": "x"}, openai.NotFoundError),
+    ],
+)
+def test_what_is_wrong_is_told_in_openais_shape(
+    client: openai.OpenAI, call: dict[str, Any], error: type[openai.APIStatusError]
+) -> None:
+    with pytest.raises(error) as caught:
+        client.completions.create(**call)
+    assert 400 <= caught.value.status_code < 500
+    assert caught.value.body["message"]  # type: ignore[index]
+    assert caught.value.code
+
+
+def test_an_engine_elsewhere_is_as_the_one_here(
+    direct: Server, engine: EmbeddedEngine, checkpoint: Path, tmp_path: Path
+) -> None:
+    there = open_engine(Settings(checkpoint=checkpoint, home=tmp_path, engine_urls=(direct.url,)))
+    prompts = [PROMPT, "<bos><schema><tab> a<t0><c0><ask> how many rows are in it and where from<sql>"]
+    allowed = [list(range(200)), None]
+    for options in ({"n": 1}, {"n": 3}, {"n": 3, "allowed": allowed}):
+        mine = there.generate(prompts, max_tokens=6, **options)  # type: ignore[arg-type]
+        theirs = engine.generate(prompts, max_tokens=6, **options)  # type: ignore[arg-type]
+        for one, other in zip(mine, theirs, strict=True):
+            assert [found.token_ids for found in one] == [found.token_ids for found in other]
+            assert [found.text for found in one] == [found.text for found in other]
+    scores = there.score(prompts, [" from where" + EOS, " limit"])
+    for one, other in zip(scores, engine.score(prompts, [" from where" + EOS, " limit"]), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+        assert all(math.isfinite(value) for value in one)
+    there.close()
+
+
+def test_a_gateway_tries_a_server_that_is_down_no_more_and_fails_nothing(
+    direct: Server, checkpoint: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        nobody = f"http://127.0.0.1:{one.getsockname()[1]}"
+    server = Server(
+        Settings(
+            checkpoint=checkpoint,
+            home=tmp_path,
+            engine_urls=(nobody, direct.url),
+            candidates=2,
+            max_tokens=8,
+            threads=1,
+        )
+    )
+    try:
+
+        async def many() -> list[Any]:
+            async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="x", max_retries=0) as client:
+                return await asyncio.gather(
+                    *(
+                        client.completions.create(model="random-tiny", prompt=f"{i} {PROMPT}", max_tokens=2)
+                        for i in range(12)
+                    )
+                )
+
+        assert len(asyncio.run(many())) == 12
+        down = server.app.state.service.proxy.replicas.all[0]
+        assert not down.healthy
+    finally:
+        server.stop()
