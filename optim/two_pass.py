@@ -10,10 +10,11 @@ Two passes, of degrees 2^3 and 2^4 in A (17 and 33 in X), cost 15. Every interme
 bfloat16 needs: a sum of monomials cancels to nothing. Between the passes the Gram matrix is taken anew; carrying it along would
 be one product less and multiply its rounding by h^2.
 
-The constants (`optim.two_pass_fit` prints them) minimise the largest error on [1/REACH, 1] of the first pass, then that of the second on the first's range:
-the greedy choice, which is the best one (Polar Express, arXiv 2505.16932, theorem 3.1), within this family. The first falls
-short of the best polynomial of its degree by 0.0004 in its error; the second by 0.11 (0.37, not 0.26), for want of free
-coefficients. Among seconds of about that error this one was taken for the least error in bfloat16 on real momenta.
+The constants (`optim.two_pass_fit` prints them) minimise the largest error on [1/REACH, 1] of the first pass, then that of the
+second on the first's range: the greedy choice, which is the best one (Polar Express, arXiv 2505.16932, theorem 3.1), within
+this family. The first falls short of the best polynomial of its degree by 0.0004 in its error; the second by 0.11 (0.37, not
+0.26), for want of free coefficients. Among seconds of about that error this one was taken for the least error in bfloat16 on
+real momenta.
 
 The scale is the Schatten 4-norm, ||A||_F^(1/2): never below the largest singular value and up to n^(1/4) times closer to it
 than the Frobenius norm.
