@@ -1,30 +1,36 @@
-"""Checkpoints that a run resumes from exactly, and that neither a crash nor a full disk can spoil.
+"""Checkpoints that a run resumes from exactly, on any number of processes, and that no crash or full disk can spoil.
 
-One file a checkpoint, `step-00001200.<first 16 hex digits of its SHA-256>.pt`: written under a temporary name
-in the same folder, flushed to disk, then renamed, so that a file of that name is whole or was damaged later,
-which its digest tells.
+One folder a checkpoint, `step-00001200.<first 16 hex digits of its manifest's SHA-256>`: every rank writes its shards with
+`torch.distributed.checkpoint`, in a thread, from copies, while training goes on; rank 0 adds what is no tensor and a
+manifest with every file's digest; then the folder gets its name. A folder of that name is whole, or was damaged later,
+which the digests tell.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import random
 import re
+import shutil
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint import CheckpointException, save
 
+from optim.checkpoint_files import NO_ROOM, DigestingWriter, damage, read_content, seal, write_rest
+from optim.checkpoint_tensors import read_tensors, split, stager
 from optim.errors import CheckpointError, ConfigError, DiskFullError
+from optim.parallel import rank, world_size
 
-NAME = re.compile(r"step-(\d{8,})\.([0-9a-f]{16})\.pt")
+NAME = re.compile(r"step-(\d{8,})\.([0-9a-f]{16})(\.pt)?")
 TEMPORARY = ".writing.tmp"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Stateful(Protocol):
@@ -36,23 +42,40 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint read back: `step` steps were done when it was written."""
+    """A checkpoint found whole: `step` steps were done when it was written, by `world` processes."""
 
     path: Path
     step: int
     config: dict[str, Any]
-    states: dict[str, dict[str, Any]]
-    rng: dict[str, Any]
+    world: int
+    rest: dict[str, Any] = field(repr=False)
+    """The parts' states; a new-style checkpoint's tensors are still in its files."""
+    rng: dict[str, Any] = field(repr=False)
 
     def restore(self, parts: Mapping[str, Stateful]) -> None:
-        """Load every part's state and the random generators'; raises if the checkpoint holds other parts."""
-        if set(parts) != set(self.states):
+        """Load every part's state and the random generators'; each rank takes its own shards.
+
+        Raises `CheckpointError` if the checkpoint holds other parts, or tensors of other shapes.
+        """
+        optional = (
+            {"data", "precision"} if self.path.suffix == ".pt" else set()
+        )  # not there before checkpoints were folders
+        if set(parts) - optional != set(self.rest) - optional:
             raise CheckpointError(
-                f"{self.path} holds {sorted(self.states)}, this run needs {sorted(parts)}; "
+                f"{self.path} holds {sorted(self.rest)}, this run needs {sorted(parts)}; "
                 "start it with --fresh"
             )
-        for name, part in parts.items():
-            part.load_state_dict(self.states[name])
+        if self.path.suffix == ".pt":
+            states = self.rest
+            if world_size() > 1:
+                raise CheckpointError(
+                    f"{self.path} is of an earlier version, which one process alone can read; resume on one until its "
+                    "next checkpoint, then on several"
+                )
+        else:
+            states = read_tensors(self.path, self.rest, parts)
+        for name in parts.keys() & states.keys():
+            parts[name].load_state_dict(states[name])
         _restore_rng(self.rng)
 
     def refuse_other_config(self, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> None:
@@ -72,11 +95,22 @@ class Snapshot:
 
 
 class Checkpoints:
-    """One run's checkpoints: `save` adds one and drops all but the last `keep`, `load` reads the newest."""
+    """One run's checkpoints: `save` adds one and drops all but the last `keep`, `load` finds the newest.
+
+    On several processes every rank calls every method but `paths` and `last_step`, in the same order.
+    """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = Path(folder)
         self.keep = keep
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._stager = stager()
+        self._pending: Future[Path] | None = None
+
+    @cached_property
+    def _group(self) -> dist.ProcessGroup | None:
+        """The ranks, for the thread, whose messages must not mix with training's."""
+        return dist.new_group(backend="gloo") if world_size() > 1 else None
 
     def paths(self) -> list[Path]:
         """All checkpoints, oldest first."""
@@ -89,60 +123,114 @@ class Checkpoints:
         names = [NAME.fullmatch(path.name) for path in self.paths()]
         return max((int(match[1]) for match in names if match), default=None)
 
-    def save(self, step: int, config: Mapping[str, Any], parts: Mapping[str, Stateful]) -> Path:
-        """Write a checkpoint; `DiskFullError` if there is no room: then only the earlier ones stand."""
+    def save(self, step: int, config: Mapping[str, Any], parts: Mapping[str, Stateful]) -> Future[Path]:
+        """Copy the state, then write it in the background; a save before it is waited for.
+
+        The result, or `wait`, raises `DiskFullError` if there is no room: then only the earlier ones stand.
+        """
+        self.wait()
+        tensors, rest = split({name: part.state_dict() for name, part in parts.items()})
         content = {
             "step": step,
             "config": dict(config),
-            "states": {name: part.state_dict() for name, part in parts.items()},
+            "world": world_size(),
+            "states": rest,
             "rng": _rng(),
         }
-        temporary = self.folder / f"step-{step:08d}{TEMPORARY}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self._write(content, step, temporary)
-        except OSError as error:
-            if self.folder.is_dir():
-                temporary.unlink(missing_ok=True)
-            if error.errno in NO_ROOM:
-                raise DiskFullError(
-                    f"no room for the checkpoint of step {step} in {self.folder} ({error.strerror}); "
-                    f"{self._standing()}. Free some space and resume"
-                ) from error
-            raise CheckpointError(
-                f"the checkpoint of step {step} could not be written to {self.folder}: {error}; "
-                f"{self._standing()}"
-            ) from error
-        for old in [other for other in self.paths() if other != path][: -(self.keep - 1) or None]:
-            old.unlink()
-        return path
+        self._meet()  # makes the group here, where every rank is, and not in the thread
+        copies: Any = self._stager.stage(tensors)
+        self._pending = self._thread.submit(self._write, step, copies, content)
+        return self._pending
 
-    def _write(self, content: dict[str, Any], step: int, temporary: Path) -> Path:
-        with temporary.open("wb") as file:
-            writer = _DigestWriter(file)
-            torch.save(content, writer)  # type: ignore[arg-type]
-            writer.finish()
-        path = self.folder / f"step-{step:08d}.{writer.digest}.pt"
-        temporary.replace(path)
-        _sync_folder(self.folder)
-        return path
+    def wait(self) -> Path | None:
+        """Wait for a save that is under way; its path, or its error."""
+        pending, self._pending = self._pending, None
+        return pending.result() if pending else None
+
+    def _write(self, step: int, tensors: dict[str, Tensor], content: dict[str, Any]) -> Path:
+        temporary = self.folder / f"step-{step:08d}{TEMPORARY}"
+        error: BaseException | None = None
+        try:
+            if rank() == 0:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+            self._meet()
+            writer = DigestingWriter(temporary)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process needs none
+                save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
+            digests = self._meet(writer.digests)
+            path = None
+            if rank() == 0:
+                written = {name: found for part in digests for name, found in part.items()}
+                written |= write_rest(temporary, content)
+                path = seal(temporary, f"step-{step:08d}", written)
+                self._drop_old(path)
+        except (OSError, CheckpointException) as caught:
+            error, path = caught, None
+        # Whatever went wrong on a rank, every rank hears of it.
+        outcomes = self._meet((path, _os_error(error) if error else None))
+        failed = [found for _, found in outcomes if found is not None]
+        if failed:
+            if rank() == 0:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise self._failure(step, failed[0]) from error
+        return next(found for found, _ in outcomes if found is not None)
+
+    def _meet(self, mine: Any = None) -> list[Any]:
+        """Every rank's object, on every rank."""
+        if self._group is None:
+            return [mine]
+        found: list[Any] = [None] * world_size()
+        dist.all_gather_object(found, mine, self._group)
+        return found
+
+    def _failure(self, step: int, error: OSError) -> CheckpointError:
+        if error.errno in NO_ROOM:
+            return DiskFullError(
+                f"no room for the checkpoint of step {step} in {self.folder} ({error.strerror}); "
+                f"{self._standing()}. Free some space and resume"
+            )
+        return CheckpointError(
+            f"the checkpoint of step {step} could not be written to {self.folder}: {error}; {self._standing()}"
+        )
+
+    def _drop_old(self, newest: Path) -> None:
+        for old in [other for other in self.paths() if other != newest][: -(self.keep - 1) or None]:
+            _remove(old)
 
     def load(self) -> Snapshot | None:
-        """The newest checkpoint that is whole, warning of damaged newer ones; None if there is none."""
+        """The newest checkpoint that is whole, warning of damaged newer ones; None if there is none.
+
+        What an interrupted write left is removed.
+        """
+        self.wait()
         paths = self.paths()
+        found = None
         for path in reversed(paths):
-            try:
-                return read_checkpoint(path)
-            except CheckpointError as error:
-                warnings.warn(f"{error}; trying the one before", stacklevel=2)
-        if paths:
+            wrong = next((text for text in self._meet(damage(path, rank(), world_size())) if text), None)
+            if wrong is None:
+                found = read_checkpoint(path)
+                break
+            if rank() == 0:
+                warnings.warn(f"{wrong}; trying the one before", stacklevel=2)
+        if paths and found is None:
             raise CheckpointError(f"every checkpoint in {self.folder} is damaged; start afresh with --fresh")
-        return None
+        self._remove_unfinished()
+        return found
 
     def clear(self) -> None:
         """Remove every checkpoint, and what an interrupted write left."""
-        for path in [*self.paths(), *self.folder.glob(f"*{TEMPORARY}")]:
-            path.unlink()
+        self._meet()
+        if rank() == 0:
+            for path in self.paths():
+                _remove(path)
+        self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        if rank() == 0:
+            for path in self.folder.glob(f"*{TEMPORARY}"):
+                _remove(path)
 
     def _standing(self) -> str:
         paths = self.paths()
@@ -150,64 +238,44 @@ class Checkpoints:
 
 
 def read_checkpoint(path: Path) -> Snapshot:
-    """Read one checkpoint; `CheckpointError` if the file is not what was written."""
-    match = NAME.fullmatch(path.name)
-    if not match:
-        raise CheckpointError(f"{path} is not named like a checkpoint, step-<number>.<digest>.pt")
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from error
-    if found != match[2]:
-        raise CheckpointError(
-            f"the checkpoint {path} is damaged: its digest is {found}, its name says {match[2]}"
-        )
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    return Snapshot(path, content["step"], content["config"], content["states"], content["rng"])
+    """Read one checkpoint's step, configuration and what else is no tensor.
 
-
-class _DigestWriter:
-    """Passes bytes on to a file and digests them.
-
-    torch's archive writer does not survive an exception in `write`, so the first error is kept for `finish`
-    to raise.
+    `CheckpointError` if a file is not what was written.
     """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._sha = hashlib.sha256()
-        self._error: OSError | None = None
-
-    @property
-    def digest(self) -> str:
-        return self._sha.hexdigest()[:16]
-
-    def write(self, data: bytes) -> int:
-        if self._error is None:
-            try:
-                self._file.write(data)
-                self._sha.update(data)
-            except OSError as error:
-                self._error = error
-        return len(data)
-
-    def flush(self) -> None:
-        """Part of the file protocol; `finish` flushes."""
-
-    def finish(self) -> None:
-        if self._error is not None:
-            raise self._error
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    if not NAME.fullmatch(path.name):
+        raise CheckpointError(f"{path} is not named like a checkpoint, step-<number>.<digest>")
+    if wrong := damage(path):
+        raise CheckpointError(wrong)
+    content = read_content(path)
+    return Snapshot(
+        path, content["step"], content["config"], content.get("world", 1), content["states"], content["rng"]
+    )
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _remove(path: Path) -> None:
+    """Half a removed folder is not a checkpoint: it loses its name first."""
+    if path.is_dir():
+        going = path.with_name(path.name.removesuffix(TEMPORARY) + TEMPORARY)
+        path.rename(going)
+        shutil.rmtree(going)
+    else:
+        path.unlink()
+
+
+def _os_error(error: BaseException) -> OSError:
+    """The operating system's error in what `torch.distributed.checkpoint` made of the ranks' errors."""
+    if isinstance(error, OSError):
+        return error
+    causes: Sequence[BaseException] = (
+        [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else []
+    )
+    for cause in causes:
+        seen: BaseException | None = cause
+        while seen is not None:
+            if isinstance(seen, OSError):
+                return seen
+            seen = seen.__cause__ or seen.__context__
+    return OSError(None, "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes) or str(error))
 
 
 def _rng() -> dict[str, Any]:

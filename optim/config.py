@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from optim.errors import ConfigError
 from optim.newton_schulz import STEPS
@@ -18,6 +20,12 @@ FREE_ON_RESUME = frozenset(
     {
         "output.run",
         "output.export",
+        "output.tensorboard",
+        "parallel.shard",
+        "parallel.experts",
+        "train.accumulate",
+        "train.checkpoint_activations",
+        "train.compile",
         "train.threads",
         "train.checkpoint_every",
         "train.eval_every",
@@ -74,6 +82,13 @@ class TrainSection(Section):
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    ns_dtype: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="what Newton-Schulz computes in; auto measures what is fast, and then keeps it"
+    )
+    checkpoint_activations: bool = Field(
+        False, description="compute a layer's activations again in the backward pass, to save memory"
+    )
+    compile: bool = Field(False, description="torch.compile each layer")
     threads: int = Field(0, ge=0, description="CPU threads of a rank; 0: what PyTorch chooses")
     tokenizer_sample: int = Field(40_000, gt=0, description="examples that the tokenizer is trained on")
     checkpoint_every: int = Field(500, ge=0)
@@ -82,12 +97,20 @@ class TrainSection(Section):
     log_every: int = Field(20, gt=0)
 
 
+class ParallelSection(Section):
+    """How the model lies on the processes that torchrun starts; one process needs none of it."""
+
+    shard: int = Field(0, ge=0, description="ranks over which a dense weight is split (FSDP2); 0: all")
+    experts: int = Field(1, ge=1, description="ranks among which a layer's experts are divided")
+
+
 class OutputSection(Section):
     """Where the run's data, checkpoints and log go, and the finished model."""
 
     run: Path
     export: Path | None = None
     export_checkpoints: bool = Field(False, description="export at every checkpoint too")
+    tensorboard: bool = Field(False, description="write events for TensorBoard too, to run/tensorboard")
 
 
 class RunConfig(Section):
@@ -96,6 +119,7 @@ class RunConfig(Section):
     model: ModelSection = ModelSection()
     data: dict[str, Any] = {}
     train: TrainSection
+    parallel: ParallelSection = ParallelSection(shard=0, experts=1)
     output: OutputSection
 
     def as_dict(self) -> dict[str, Any]:
@@ -146,9 +170,27 @@ def parse_config(content: Mapping[str, Any], source: str) -> RunConfig:
         return RunConfig.model_validate(content)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors()
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}{_meant(e)}"
+            for e in error.errors()
         ]
         raise ConfigError(f"the configuration {source} is wrong:\n" + "\n".join(lines)) from error
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?" for a misspelt name, or nothing."""
+    found = get_close_matches(name, sorted(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _meant(error: ErrorDetails) -> str:
+    """For a key that there is not, the key of its section that looks most like it."""
+    if error["type"] != "extra_forbidden":
+        return ""
+    *sections, name = map(str, error["loc"])
+    table: Any = RunConfig
+    for section in sections:
+        table = table.model_fields[section].annotation
+    return closest(name, table.model_fields)
 
 
 def _override(content: dict[str, Any], setting: str) -> None:

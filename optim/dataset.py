@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -229,14 +231,15 @@ class DatasetBuilder:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batcher:
     """Batches of about `batch_tokens` tokens, padding included, of the examples `rows`; the door of
-    `optim.loop`.
+    `optim.loop`, and a part of its checkpoints.
 
     Which examples a step's batch holds follows from the dataset, `rows`, `batch_tokens`, the seed and the
-    step alone; which of their tokens are targets, from the dataset. Rank r of `world` takes every world-th
-    example of it, and cuts its share into `accumulate` micro-batches.
+    step alone; which of their tokens are targets, from the dataset. Micro-batch i of rank r of `world` is every
+    (world * accumulate)-th example of it, from i * world + r on: n ranks with m micro-batches each have those of one rank
+    with n * m. Every rank has equally many.
     """
 
     dataset: TokenDataset
@@ -246,24 +249,59 @@ class Batcher:
     accumulate: int = 1
     rank: int = 0
     world: int = 1
+    step: int = field(default=0, init=False)
+    """How many batches were taken."""
+    place: tuple[int, int] = field(default=(0, 0), init=False)
+    """The same as an epoch and the batches taken in it."""
+    warning: str | None = field(default=None, init=False)
+    """What is different since the state that was loaded was saved."""
 
     def __call__(self, step: int) -> Iterator[list[MicroBatch]]:
         """The batches from `step` on, without end."""
-        for batch in self.batches_of_rows(step):
+        for taken, batch in enumerate(self.batches_of_rows(step), step + 1):
+            self.step = taken
             if len(batch) < self.world:
                 raise DataError(
                     f"a batch of {len(batch)} examples cannot be shared among {self.world} ranks; "
                     "raise train.batch_tokens or use fewer ranks"
                 )
-            share = batch[self.rank :: self.world]
-            cuts = [share[i :: self.accumulate] for i in range(self.accumulate)]
-            yield [self.dataset.collate(cut) for cut in cuts if len(cut)]
+            accumulate = min(self.accumulate, len(batch) // self.world)
+            firsts = range(self.rank, self.world * accumulate, self.world)
+            yield [self.dataset.collate(batch[first :: self.world * accumulate]) for first in firsts]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: where the run stands in its data, and which data they are."""
+        return {"step": self.step, "epoch": self.place[0], "batch": self.place[1], **self._identity}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; `warning` says if these are not the data, or not the batches, that the state is of."""
+        self.step, self.place = state["step"], (state["epoch"], state["batch"])
+        differing = [
+            f"{key} {state.get(key)}, now {value}"
+            for key, value in self._identity.items()
+            if state.get(key) != value
+        ]
+        self.warning = "; ".join(differing) or None
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        checksum = zlib.crc32(self.rows.tobytes())
+        for array in (self.dataset.offsets, self.dataset.weight, self.dataset.tokens):
+            checksum = zlib.crc32(array.tobytes(), checksum)
+        return {
+            "examples": len(self.rows),
+            "checksum": checksum,
+            "seed": self.seed,
+            "batch_tokens": self.batch_tokens,
+        }
 
     def batches_of_rows(self, step: int) -> Iterator[np.ndarray]:
         """The same as indices of examples, for all ranks together."""
         for epoch in count():
             batches = self.epoch(epoch)
-            yield from batches[step:]
+            for place in range(step, len(batches)):
+                self.place = epoch, place + 1
+                yield batches[place]
             step = max(0, step - len(batches))
 
     def epoch(self, epoch: int) -> list[np.ndarray]:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from optim.sharding import local
 
 
 class MovingAverage:
@@ -20,7 +22,7 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
-        self._weights = [p for p in model.parameters() if p.requires_grad]
+        self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self._average = [p.detach().clone() for p in self._weights]
 
     @torch.no_grad()
@@ -28,7 +30,7 @@ class MovingAverage:
         """Take the current weights into the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        torch._foreach_lerp_(self._average, [p.detach() for p in self._weights], 1 - decay)
+        torch._foreach_lerp_(_shards(self._average), _shards(self._weights), 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -41,9 +43,10 @@ class MovingAverage:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        kept = [p.detach().clone() for p in self._weights]
-        torch._foreach_copy_([p.detach() for p in self._weights], self._average)
-        torch._foreach_copy_(self._average, kept)
+        weights, average = _shards(self._weights), _shards(self._average)
+        kept = [weight.clone() for weight in weights]
+        torch._foreach_copy_(weights, average)
+        torch._foreach_copy_(average, kept)
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints."""
@@ -53,4 +56,9 @@ class MovingAverage:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint of the same model."""
         self.steps = state_dict["steps"]
-        torch._foreach_copy_(self._average, state_dict["average"])
+        torch._foreach_copy_(_shards(self._average), _shards(state_dict["average"]))
+
+
+def _shards(tensors: list[Tensor]) -> list[Tensor]:
+    """Each rank averages what it holds."""
+    return [local(tensor.detach()) for tensor in tensors]

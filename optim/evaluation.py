@@ -8,8 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from optim.dataset import Batcher, TokenDataset
+from optim.parallel import rank, sum_numbers, world_size
 from optim.qkclip import ClippableAttention
 
 
@@ -28,25 +30,32 @@ def mean_losses(
     precision: str,
     attentions: Sequence[ClippableAttention] = (),
 ) -> dict[str, float]:
-    """Mean loss of a target token over all of `rows`, and over each task's; records no logits."""
+    """Mean loss of a target token over all of `rows`, and over each task's; records no logits. Ranks share the work."""
     device = next(model.parameters()).device
     losses: dict[str, float] = {}
-    sums, counts = 0.0, 0
+    sums, counts = 0.0, 0.0
     model.eval()
     with torch.no_grad(), _unrecorded(attentions):
         for number, task in enumerate(dataset.tasks):
             of_task = dataset.of_task(rows, number)
             if not len(of_task):
                 continue
-            task_sum, task_count = 0.0, 0
-            for batch in Batcher(dataset, of_task, batch_tokens, seed=0).epoch(0):
-                micro_batch = dataset.collate(batch, number)
+            task_sum, task_count = 0.0, 0.0
+            batches = Batcher(dataset, of_task, batch_tokens, seed=0).epoch(0)
+            for first in range(0, len(batches), world_size()):
+                mine = first + rank()
+                micro_batch = dataset.collate(batches[min(mine, len(batches) - 1)], number)
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
                     loss, count = model.loss(*(part.to(device) for part in micro_batch))  # type: ignore[operator]
-                task_sum += float(loss) * int(count)
-                task_count += int(count)
+                if mine < len(batches):  # else it only took part: sharded weights want every rank
+                    task_sum += float(loss) * int(count)
+                    task_count += int(count)
+            task_sum, task_count = sum_numbers([task_sum, task_count], device)
             losses[f"eval_loss_{task}"] = task_sum / task_count
             sums, counts = sums + task_sum, counts + task_count
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()  # without a backward the root's weights would stay whole
     model.train()
     return {"eval_loss": sums / counts, **losses}
 

@@ -1,12 +1,16 @@
-"""Data parallelism in its plainest form: sums over ranks, in one flat buffer."""
+"""Several processes as one: ranks, sums over them, the norm of gradients that are spread over them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from optim.sharding import local
 
 
 def rank() -> int:
@@ -25,19 +29,33 @@ def barrier() -> None:
         dist.barrier()
 
 
+def copies(tensor: Tensor) -> int:
+    """On how many ranks each element of a tensor is."""
+    if not isinstance(tensor, DTensor):
+        return world_size()
+    sharded = (
+        tensor.device_mesh.size(d) for d, placement in enumerate(tensor.placements) if placement.is_shard()
+    )
+    return world_size() // math.prod(sharded)
+
+
 @torch.no_grad()
-def sum_gradients(parameters: Sequence[Tensor]) -> None:
-    """Add up every parameter's gradient over all ranks; a rank without one counts as zero."""
-    if world_size() == 1:
-        return
-    for p in parameters:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    dist.all_reduce(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+def total_norm(tensors: Sequence[Tensor]) -> float:
+    """The Euclidean norm of all tensors together, each element counted once however many ranks hold it.
+
+    Infinite or NaN on every rank if an element of any of them is.
+    """
+    if not tensors:
+        return 0.0
+    shards = [local(tensor) for tensor in tensors]
+    norms = torch.stack(torch._foreach_norm(shards)).double()
+    weights = torch.tensor(
+        [1 / copies(tensor) for tensor in tensors], dtype=torch.float64, device=norms.device
+    )
+    square = norms.square().mul_(weights).sum()
+    if world_size() > 1:
+        dist.all_reduce(square)
+    return math.sqrt(float(square))
 
 
 def sum_numbers(numbers: Sequence[float], device: torch.device) -> list[float]:

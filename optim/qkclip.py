@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from optim.sharding import local_part
 
 
 @runtime_checkable
@@ -64,7 +67,7 @@ def clip_attentions(attentions: Sequence[ClippableAttention], tau: float) -> Cli
     if clipped:
         for attention, gamma_H in zip(seen, gamma, strict=True):
             if bool((gamma_H < 1).any()):
-                attention.qk_clip_(gamma_H)
+                _clip(attention, gamma_H)
     forget(seen)
     return ClipStats(float(joined.max()), clipped, len(joined))
 
@@ -73,3 +76,26 @@ def forget(attentions: Sequence[ClippableAttention]) -> None:
     """Drop what the attentions recorded."""
     for attention in attentions:
         attention.max_logits_H = None
+
+
+def _clip(attention: ClippableAttention, gamma_H: Tensor) -> None:
+    """`qk_clip_` on whole weights: sharded ones are gathered for it, and each rank keeps its rows of the result.
+
+    That costs a gathering of one attention's weights, at the few steps at which a head is clipped.
+    """
+    places: list[tuple[nn.Module, str, Any]] = [
+        (module, name, parameter)
+        for module in (attention.modules() if isinstance(attention, nn.Module) else ())
+        for name, parameter in module._parameters.items()
+        if isinstance(parameter, DTensor)
+    ]
+    wholes = [parameter.full_tensor() for _, _, parameter in places]
+    for (module, name, _), whole in zip(places, wholes, strict=True):
+        module._parameters[name] = nn.Parameter(whole, requires_grad=False)
+    try:
+        attention.qk_clip_(gamma_H)
+    finally:
+        for module, name, parameter in places:
+            module._parameters[name] = parameter
+    for (_, _, parameter), whole in zip(places, wholes, strict=True):
+        parameter.to_local().copy_(local_part(whole, parameter))

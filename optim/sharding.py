@@ -1,8 +1,7 @@
 """The door between MuonClip and whoever moves parts of a matrix between ranks.
 
-Newton-Schulz needs whole matrices. A parameter that is no DTensor, is replicated, or is a stack `[E, n, m]` sharded over its
-first axis has whole matrices on each rank, and MuonClip asks nobody. For the others (FSDP2 shards a matrix by rows)
-it keeps momentum and weights sharded and hands the directions, all at once, to a `MatrixSharding`:
+Newton-Schulz needs whole matrices. A parameter that is no DTensor, or is a stack `[E, n, m]` sharded over its first axis, has whole
+matrices on each rank, and MuonClip asks nobody. For the others (FSDP2 shards a matrix by rows; ranks hold copies) it keeps momentum and weights sharded and hands the directions, all at once, to a `MatrixSharding`:
 
     MuonClip(groups, sharding=OwnerSharding(...))
 
@@ -18,7 +17,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate
 
 Orthogonalise = Callable[[Sequence[Tensor]], list[Tensor]]
 """Whole plain matrices or stacks, of any shapes, to their orthogonalised ones, same shapes, in the dtype of Newton-Schulz."""
@@ -53,13 +52,16 @@ def local_part(whole: Tensor, like: DTensor) -> Tensor:
 
 
 def has_whole_matrices(parameter: Tensor) -> bool:
-    """Whether each rank's own memory holds whole matrices of this parameter: no communication is then needed."""
+    """Whether each rank's own memory holds whole matrices of this parameter that no other rank holds: they need nobody.
+
+    Copies do: their ranks share the work.
+    """
     if not isinstance(parameter, DTensor):
         return True
     return all(
-        placement.is_replicate()
-        or (parameter.ndim == 3 and isinstance(placement, Shard) and placement.dim == 0)
-        for placement in parameter.placements
+        parameter.device_mesh.size(axis) == 1
+        or (parameter.ndim == 3 and placement.is_shard() and placement.dim == 0)  # type: ignore[attr-defined]
+        for axis, placement in enumerate(parameter.placements)
     )
 
 

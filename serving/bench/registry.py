@@ -50,6 +50,10 @@ _BENCHMARKS = (
         "the same rows on SQLite, PostgreSQL and DuckDB for known SQL; SURESQL_DATA adds Spider's dev",
         "serving.bench.dialects",
     ),
+    Benchmark(
+        "ranks", "memory and step time of one training process beside two, by layout", "serving.bench.ranks"
+    ),
+    Benchmark("kills", "kill -9 at random moments of a training run, and how it ends", "serving.bench.kills"),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
 )
 

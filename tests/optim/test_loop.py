@@ -103,8 +103,8 @@ def test_gradients_are_clipped_to_the_limit_and_reported_before():
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
-def test_a_number_that_is_none_stops_the_run_and_touches_nothing(tmp_path, poison):
-    built = build(10)
+def test_ten_steps_in_a_row_without_a_finite_number_stop_the_run_and_touch_nothing(tmp_path, poison):
+    built = build(20)
     model = built[0]
     checkpoints = Checkpoints(tmp_path)
     before = {}
@@ -119,19 +119,50 @@ def test_a_number_that_is_none_stops_the_run_and_touches_nothing(tmp_path, poiso
             del handle
 
     with pytest.raises(
-        DivergedError, match=rf"the {poison}.*step 4 is (nan|inf).*step-00000003.*Lower train.lr"
+        DivergedError, match=rf"the {poison}.*step 13 is (nan|inf).*step-00000012.*Lower train.lr"
     ):
         run(
-            10,
+            20,
             built,
-            LoopSettings(10, precision="fp32", checkpoint_every=3),
+            LoopSettings(20, precision="fp32", checkpoint_every=3),
             checkpoints=checkpoints,
             parts=parts_of(built),
             after_step=poison_at_step_4,
         )
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
-    assert checkpoints.load().step == 3
+    assert checkpoints.load().step == 12
+
+
+def test_a_step_with_an_infinite_gradient_is_skipped_counted_and_said():
+    built = build(6)
+    model, console = built[0], Console(file=io.StringIO(), width=200)
+    handles, kept = [], []
+
+    def poison_the_third_step(_):
+        if built[2].last_epoch == 2:
+            handles.append(model.lm_head.weight.register_hook(lambda gradient: gradient * math.inf))
+        kept.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    def lifted_after_it(step):
+        for batch in batches(step):
+            if built[2].last_epoch == 3:
+                assert_same_weights(model, Stand(kept[-1]))
+                handles.pop().remove()
+            yield batch
+
+    journal = Journal(6, console=console)
+    _, outcome = run(6, built, stream=lifted_after_it, journal=journal, after_step=poison_the_third_step)
+    assert (outcome.step, outcome.skipped, len(kept)) == (6, 1, 5)
+    assert (
+        "step 3: the gradient norm is inf; skipped, no weight was changed (1 so far)"
+        in console.file.getvalue()
+    )
+
+
+class Stand:
+    def __init__(self, weights):
+        self.state_dict = lambda: weights
 
 
 def test_a_batch_without_targets_is_an_error():
@@ -207,7 +238,7 @@ def test_a_log_that_cannot_be_opened_is_said_and_training_goes_on(tmp_path):
 def test_on_a_terminal_there_is_a_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=150)
     run(3, journal=Journal(3, console=console))
-    assert "3/3" in console.file.getvalue()
+    assert "step 3 of 3" in console.file.getvalue()
     assert "tokens/s" in console.file.getvalue()
 
 

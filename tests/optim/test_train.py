@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import optim.run_data
 import optim.train
 from model import hf
 
@@ -100,7 +101,9 @@ def test_a_broken_line_of_training_data_is_named_and_nothing_starts(config, tmp_
     ("setting", "message"),
     [
         ("model.preset=giant", "there are base, k2, nano"),
-        ("model.hidden=3", "hidden"),
+        ("model.hidden_sise=3", "model.hidden_sise: a model has no such field; did you mean hidden_size?"),
+        ("train.warm_up=3", "train.warm_up: Extra inputs are not permitted, found 3; did you mean warmup?"),
+        ("parallel.experts=2", "parallel.experts is 2, but this run has 1 process, which 2 does not divide"),
         ("train.max_length=4096", "the model sees 1024 positions"),
         ("data.spidr=1", "unknown keys"),
     ],
@@ -175,7 +178,7 @@ def test_stopped_while_data_are_made_a_run_leaves_nothing_and_starts_again(
     config, tmp_path, capfd, monkeypatch
 ):
     with monkeypatch.context() as patched:
-        patched.setattr(optim.train, "show_counts", interrupt)
+        patched.setattr(optim.run_data, "show_counts", interrupt)
         assert optim.train.main(config) == 130
     error = capfd.readouterr().err
     assert (
