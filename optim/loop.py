@@ -201,6 +201,8 @@ def _due(done: int, every: int, total: int) -> bool:
 def _diverged(
     what: str, value: float, step: int, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints | None
 ) -> DivergedError:
+    if checkpoints:
+        checkpoints.wait()
     paths = checkpoints.paths() if checkpoints else []
     stands = f"the last checkpoint, {paths[-1].name}, stands" if paths else "there is no checkpoint"
     return DivergedError(

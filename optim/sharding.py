@@ -1,7 +1,8 @@
 """The door between MuonClip and whoever moves parts of a matrix between ranks.
 
-Newton-Schulz needs whole matrices. A parameter that is no DTensor, or is a stack `[E, n, m]` sharded over its first axis, has whole
-matrices on each rank, and MuonClip asks nobody. For the others (FSDP2 shards a matrix by rows; ranks hold copies) it keeps momentum and weights sharded and hands the directions, all at once, to a `MatrixSharding`:
+Newton-Schulz needs whole matrices. A parameter that is no DTensor, or is a stack `[E, n, m]` sharded over its first axis, has
+whole matrices on each rank, and MuonClip asks nobody. For the others (FSDP2 shards a matrix by rows; ranks hold copies) it keeps
+momentum and weights sharded and hands the directions, all at once, to a `MatrixSharding`:
 
     MuonClip(groups, sharding=OwnerSharding(...))
 
