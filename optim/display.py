@@ -56,7 +56,9 @@ class Display:
         bar = Table.grid(padding=(0, 2), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
-        bar.add_row(ProgressBar(total=self.total, completed=self.done), self._time())
+        bar.add_row(
+            ProgressBar(self.total, self.done, complete_style="cyan", finished_style="green"), self._time()
+        )
         title = f"[bold]training[/bold]  step {self.done:,} of {self.total:,}"
         return Panel(
             Group(bar, Text(), rows), title=title, title_align="left", border_style="dim", padding=(0, 2)
@@ -83,7 +85,7 @@ def _lines(entry: Mapping[str, Any], losses: deque[float]) -> list[tuple[str, Te
     ]
     if "expert_load" in entry:
         idle = entry["idle_experts"]
-        text = Text(f"busiest has {entry['expert_load']:.2f} of an even share")
+        text = Text(f"busiest has {entry['expert_load']:.2f} times an even share")
         text.append(f"   {idle} idle" if idle else "", "yellow")
         lines.append(("experts", text))
     speed = f"{entry['tokens_per_second']:,.0f} tokens/s"
@@ -93,7 +95,7 @@ def _lines(entry: Mapping[str, Any], losses: deque[float]) -> list[tuple[str, Te
 
 
 def _skipped(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(f"   {entry['skipped']} steps skipped", "red")] if entry["skipped"] else []
+    return [(f"   {entry['skipped']} skipped", "red")] if entry["skipped"] else []
 
 
 def _clipped(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
