@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import EvaluationError
 from ..settings import Settings
+from .experiment import DEFAULT_OUT, Experiment
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Benchmark:
     name: str
     tells: str
     module: str
+    experiment: bool = False
+    """Whether it runs long, resumes, and draws: then its `run` takes an `Experiment` too."""
 
 
 _BENCHMARKS = (
@@ -55,6 +58,18 @@ _BENCHMARKS = (
     ),
     Benchmark("kills", "kill -9 at random moments of a training run, and how it ends", "serving.bench.kills"),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
+    Benchmark(
+        "stability",
+        "attention logits and loss under AdamW, Muon and MuonClip where logits explode",
+        "serving.bench.stability",
+        experiment=True,
+    ),
+    Benchmark(
+        "tokens",
+        "tokens that MuonClip needs to reach tuned AdamW's loss on real text",
+        "serving.bench.tokens_to_loss",
+        experiment=True,
+    ),
 )
 
 
@@ -62,13 +77,25 @@ def benchmarks() -> tuple[Benchmark, ...]:
     return _BENCHMARKS
 
 
-def run(name: str, settings: Settings) -> dict[str, Any]:
-    """The figures of one benchmark, with where, when and of what they were taken. Raises EvaluationError."""
+def run(name: str, settings: Settings, experiment: Experiment | None = None) -> dict[str, Any]:
+    """The figures of one benchmark, with where, when and of what they were taken. Raises EvaluationError.
+
+    `experiment` is for those that are experiments; by default they write into the working directory's `bench-out`.
+    """
     known = {one.name: one for one in _BENCHMARKS}
     if name not in known:
         raise EvaluationError(f"There is no benchmark {name!r}.", f"There are: {', '.join(known)}.")
+    if experiment is not None and not known[name].experiment:
+        names = ", ".join(one.name for one in _BENCHMARKS if one.experiment)
+        raise EvaluationError(
+            f"The benchmark {name} takes no --out, --quick or --no-plots.", f"These do: {names}."
+        )
     started = time.time()
-    figures = import_module(known[name].module).run(settings)
+    module = import_module(known[name].module)
+    if known[name].experiment:
+        figures = module.run(settings, experiment or Experiment(DEFAULT_OUT))
+    else:
+        figures = module.run(settings)
     return {
         "benchmark": name,
         "figures": figures,
