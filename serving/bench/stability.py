@@ -24,14 +24,16 @@ from .library_text import LibraryText, library_text
 from .run_cache import RunCache
 from .short_run import Kind, RunSettings, ShortRun
 
-OPTIMIZERS: tuple[Kind, Kind, Kind] = ("adamw", "muon", "muonclip")
+OPTIMIZERS: tuple[Kind, Kind, Kind] = ("muon", "muonclip", "adamw")
 EXPLODED = 1000.0
 SPIKE, SPIKE_WINDOW = 0.5, 50  # nats above the median of so many steps before
-SEEDS, STEPS = (0, 1, 2), 1000
+SEEDS, STEPS = (0, 1, 2), 700
 VOCABULARY = 512
 
+# Attention is what explodes: dense layers in place of the preset's experts leave it as it is, and take a third of the time.
+_MODEL = replace(PRESETS["tiny"], first_k_dense_replace=PRESETS["tiny"].num_hidden_layers)
 _FULL = RunSettings(
-    "adamw", 0.04, 0, PRESETS["tiny"], rows=8, length=128, weight_decay=0.0, warmup=20, decay_fraction=0.2
+    "adamw", 0.06, 0, _MODEL, rows=4, length=128, weight_decay=0.0, warmup=20, decay_fraction=0.2
 )
 _QUICK = replace(_FULL, rows=4, length=64, tau=3.0)
 
@@ -42,16 +44,15 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
     torch.set_num_threads(settings.threads or 1)
     text = library_text(VOCABULARY, 300_000 if experiment.quick else None)
     cache = RunCache(experiment.out / "stability_runs.jsonl")
-    runs = {
-        kind: [
-            _watched(replace(plan, optimizer=kind, seed=seed), steps, text, cache, experiment) for seed in seeds
-        ]
-        for kind in OPTIMIZERS
-    }
+    runs: dict[Kind, list[dict[str, Any]]] = {kind: [] for kind in OPTIMIZERS}
+    for seed in seeds:
+        for kind in OPTIMIZERS:
+            asked = replace(plan, optimizer=kind, seed=seed)
+            runs[kind].append(_watched(asked, steps, text, cache, experiment))
     constant_until = round(steps * (1 - plan.decay_fraction))
     found: dict[str, Any] = {
         "text": text.described,
-        "model": {"preset": "tiny", "parameters": plan.model.parameter_count().total},
+        "model": {"preset": "tiny, all layers dense", "parameters": plan.model.parameter_count().total},
         "conditions": {
             "lr": plan.lr,
             "schedule": f"warm-up {plan.warmup} steps, constant until step {constant_until}, then down to zero",
@@ -62,7 +63,7 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
             "tau": plan.tau,
             "seeds": list(seeds),
         },
-        "optimizers": {kind: _summary([one for one in runs[kind]]) for kind in OPTIMIZERS},
+        "optimizers": {kind: _summary(runs[kind]) for kind in OPTIMIZERS},
         "muonclip": _clipping(runs["muonclip"], plan.tau),
         "muonclip_loss_minus_muon_loss": _difference(runs, "muonclip", "muon"),
     }

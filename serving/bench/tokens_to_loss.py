@@ -50,7 +50,7 @@ class Plan:
 # All layers dense, as in Moonlight's scaling runs. Weights begin at about hidden_size ** -0.5, which AdamW wants: at 0.02 it
 # lost 0.8 nats in a trial of 200 steps, and MuonClip gained 0.04.
 _MODEL = ModelConfig(
-    vocab_size=2048, hidden_size=64, num_hidden_layers=3, num_attention_heads=2, kv_lora_rank=32,
+    vocab_size=1024, hidden_size=64, num_hidden_layers=3, num_attention_heads=2, kv_lora_rank=32,
     qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=32, intermediate_size=192,
     moe_intermediate_size=64, n_routed_experts=8, num_experts_per_tok=2, first_k_dense_replace=3,
     max_position_embeddings=256, initializer_range=0.08,
@@ -60,7 +60,7 @@ FULL = Plan(
         "adamw", 0.0, 0, _MODEL, warmup=25, decay_fraction=0.2, bfloat16=True, held_out_batches=24,
         nesterov=True,  # as Moonlight's code
     ),
-    vocab_size=2048,
+    vocab_size=1024,
     text_bytes=None,
     budgets=(150, 205, 275, 370, 500),  # 275 is 0.55 of 500
     rates=(5e-3, 1e-2, 2e-2),
