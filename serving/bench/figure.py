@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = {"adamw": "#8a8f98", "muon": "#d9772b", "muonclip": "#14637a"}
-NAMES = {"adamw": "AdamW", "muon": "Muon", "muonclip": "MuonClip"}
 INK, FAINT = "#22262b", "#d5d8dc"
 
 _STYLE: dict[str, Any] = {
@@ -59,9 +58,8 @@ def save(figure: Figure, path: Path) -> str:
     return path.with_suffix(".svg").name
 
 
-def smoothed(values: Sequence[float], width: int) -> list[float]:
-    """The mean of the last `width` values at each place."""
-    return [
-        sum(values[max(0, i + 1 - width) : i + 1]) / len(values[max(0, i + 1 - width) : i + 1])
-        for i in range(len(values))
-    ]
+def chunks(values: Sequence[float], points: int = 175) -> tuple[list[int], list[Sequence[float]]]:
+    """At most `points` runs of neighbouring values, and the index of each one's last: what a small figure can show."""
+    width = max(1, -(-len(values) // points))
+    parts = [values[start : start + width] for start in range(0, len(values), width)]
+    return [min(start + width, len(values)) - 1 for start in range(0, len(values), width)], parts

@@ -22,6 +22,7 @@ from optim.split import split_parameters
 from .library_text import LibraryText
 
 Kind = Literal["adamw", "muon", "muonclip"]
+NAMES: dict[str, str] = {"adamw": "AdamW", "muon": "Muon", "muonclip": "MuonClip"}
 _ROUTER_RATE = 1e-3
 
 
@@ -109,7 +110,12 @@ class ShortRun:
 
     def _take_logits(self) -> list[float]:
         """Each head's largest logit; they stay recorded, for the optimizer to see."""
-        return [round(one, 3) for a in self.attentions if a.max_logits_H is not None for one in a.max_logits_H.tolist()]
+        return [
+            round(one, 3)
+            for a in self.attentions
+            if a.max_logits_H is not None
+            for one in a.max_logits_H.tolist()
+        ]
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
@@ -139,9 +145,7 @@ class ShortRun:
 def _chosen(settings: Any) -> dict[str, Any]:
     """The fields that are plain values and not at their defaults."""
     values = {field.name: (getattr(settings, field.name), field.default) for field in fields(settings)}
-    return {
-        name: value for name, (value, default) in values.items() if value != default and name != "model"
-    }
+    return {name: value for name, (value, default) in values.items() if value != default and name != "model"}
 
 
 def _optimizer(

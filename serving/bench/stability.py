@@ -1,4 +1,4 @@
-"""Whether attention's logits explode without QK-clip and stay at tau with it (Kimi K2, arXiv 2507.20534, section 2.1 and figure 2).
+"""Whether attention's logits explode without QK-clip and stay at tau with it (Kimi K2, arXiv 2507.20534, 2.1).
 
 AdamW, Muon and MuonClip train the same small model on the same batches under conditions that let logits grow: a learning rate
 far above the best one, held constant for most of the run, and no weight decay. The conditions are the same for
@@ -73,7 +73,8 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
         "adamw_passed_1000_in_every_run": largest["adamw"] > EXPLODED,
         "muon_passed_1000_in_every_run": largest["muon"] > EXPLODED,
         "muonclip_no_spike": not any(spikes(one["loss"]) for one in runs["muonclip"]),
-        "muonclip_no_worse_than_muon": statistics.fmean(losses["muonclip"]) <= statistics.fmean(losses["muon"]),
+        "muonclip_no_worse_than_muon": statistics.fmean(losses["muonclip"])
+        <= statistics.fmean(losses["muon"]),
     }
     if experiment.plots:
         from .stability_plot import draw
@@ -131,7 +132,8 @@ def _largest(one: dict[str, Any]) -> float:
 def _summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     losses = [one["held_out_loss"] for one in runs]
     passed = [
-        next((step for step, heads in enumerate(one["max_logit_H"]) if max(heads) > EXPLODED), None) for one in runs
+        next((step for step, heads in enumerate(one["max_logit_H"]) if max(heads) > EXPLODED), None)
+        for one in runs
     ]
     return {
         "largest_logit": [round(_largest(one), 1) for one in runs],
@@ -152,7 +154,8 @@ def _clipping(runs: Sequence[dict[str, Any]], tau: float) -> dict[str, Any]:
             sum(any(step[head] > tau for step in one["max_logit_H"]) for head in range(heads)) for one in runs
         ],
         "share_of_steps_that_clipped": [
-            round(sum(count > 0 for count in one["clipped_heads"]) / len(one["clipped_heads"]), 4) for one in runs
+            round(sum(count > 0 for count in one["clipped_heads"]) / len(one["clipped_heads"]), 4)
+            for one in runs
         ],
     }
 

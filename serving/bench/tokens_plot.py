@@ -11,7 +11,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from .figure import COLOURS, INK, NAMES, panels, save
+from .figure import COLOURS, INK, panels, save
+from .short_run import NAMES
 
 
 def draw(found: Mapping[str, Any], folder: Path) -> list[str]:
@@ -41,8 +42,8 @@ def _curves(axes: Axes, found: Mapping[str, Any]) -> None:
             arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.0, "shrinkA": 3, "shrinkB": 1},
         )  # fmt: skip
         axes.annotate(
-            f"{ratio:.2f} of the tokens", (math.sqrt(reached * budgets[-1]), wanted), (0, -6),
-            textcoords="offset points", ha="center", va="top", fontsize=9,
+            f"{ratio:.2f} of the tokens", (math.sqrt(reached * budgets[-1]), wanted), (0, 4),
+            textcoords="offset points", ha="center", va="bottom", fontsize=9,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -64,7 +65,9 @@ def _sweep(axes: Axes, found: Mapping[str, Any]) -> None:
             f"{NAMES[kind]} {best[1]:.2f}", best, (0, -11), textcoords="offset points", color=COLOURS[kind],
             fontweight="bold", ha="center", va="top",
         )  # fmt: skip
-    heights = [loss for by_rate in found["sweep"].values() for losses in by_rate.values() for loss in losses[-1:]]
+    heights = [
+        loss for by_rate in found["sweep"].values() for losses in by_rate.values() for loss in losses[-1:]
+    ]
     low, middle = min(heights), statistics.median(heights)
     axes.set_ylim(low - 0.35 * (middle - low + 0.05), min(max(heights), middle + 2 * (middle - low + 0.05)))
     axes.set_xscale("log")
@@ -73,4 +76,4 @@ def _sweep(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.set_xlabel("learning rate")
-    axes.set_title(f"The same at {found['budget_tokens'][-1] / 1e6:.1f}M tokens, by learning rate")
+    axes.set_title(f"At {found['budget_tokens'][-1] / 1e6:.2g}M tokens, by learning rate")

@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,14 @@ _MODEL = ModelConfig(
 )  # fmt: skip
 FULL = Plan(
     run=RunSettings(
-        "adamw", 0.0, 0, _MODEL, warmup=25, decay_fraction=0.2, bfloat16=True, held_out_batches=24,
+        "adamw",
+        0.0,
+        0,
+        _MODEL,
+        warmup=25,
+        decay_fraction=0.2,
+        bfloat16=True,
+        held_out_batches=24,
         nesterov=True,  # as Moonlight's code
     ),
     vocab_size=1024,
@@ -136,7 +144,8 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
             kind: all(rates[0] < rate < rates[-1] for rate in best[kind].values()) for kind in OPTIMIZERS
         },
         "loss_by_seed": {
-            kind: [[round(curve[b], 4) for b in plan.budgets] for curve in by_seed[kind]] for kind in OPTIMIZERS
+            kind: [[round(curve[b], 4) for b in plan.budgets] for curve in by_seed[kind]]
+            for kind in OPTIMIZERS
         },
         **compare(by_seed["adamw"], by_seed["muonclip"]),
         "moonlight_reports": MOONLIGHT,
@@ -172,7 +181,11 @@ def compare(adamw: Sequence[Curve], muonclip: Sequence[Curve]) -> dict[str, Any]
         "tokens_ratio_fitted": _rounded(_fitted_ratio(fits["adamw"], fits["muonclip"], last)),
         "tokens_ratio_at_each_adamw_budget": {key: _rounded(one) for key, one in at_each.items()},
         "power_law": {
-            kind: {"loss_at_one_step": round(math.exp(a), 3), "exponent": round(b, 4), "rms_of_log_loss": round(rms, 5)}
+            kind: {
+                "loss_at_one_step": round(math.exp(a), 3),
+                "exponent": round(b, 4),
+                "rms_of_log_loss": round(rms, 5),
+            }
             for kind, (a, b, rms) in fits.items()
         },
         "direct": {
@@ -201,7 +214,7 @@ def tokens_ratio(adamw: Curve, muonclip: Curve) -> float | None:
     points = [(math.log(budget), math.log(muonclip[budget])) for budget in sorted(muonclip)]
     if not all(math.isfinite(y) for _, y in points) or not math.isfinite(wanted):
         return None
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if y1 <= wanted and y1 < y0:
             return math.exp(x0 + (wanted - y0) / (y1 - y0) * (x1 - x0)) / last
     return None

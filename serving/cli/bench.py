@@ -18,7 +18,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Of an experiment: folder for finished runs and figures.", show_default="bench-out"),
+        typer.Option(
+            help="Of an experiment: folder for finished runs and figures.", show_default="bench-out"
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Of an experiment: a small run that shows that it works.")
