@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -132,7 +133,8 @@ class ShortRun:
         """A copy that goes on from here by itself, exactly as this one would."""
         twin = ShortRun(self.settings, self.text)
         twin.model.load_state_dict(self.model.state_dict())
-        twin.optimizer.load_state_dict(self.optimizer.state_dict())
+        # Loading does not copy: without this the two would write into the same momentum.
+        twin.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         twin.done = self.done
         return twin
 

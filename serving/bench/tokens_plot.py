@@ -31,8 +31,8 @@ def _curves(axes: Axes, found: Mapping[str, Any]) -> None:
             axes.plot(budgets, losses, "o", color=COLOURS[kind], markersize=2.5, alpha=0.5)
         axes.plot(budgets, means, color=COLOURS[kind], linewidth=1.8)
         axes.annotate(
-            NAMES[kind], (budgets[0], means[0]), (4, 7), textcoords="offset points", color=COLOURS[kind],
-            fontweight="bold",
+            NAMES[kind], (budgets[-1], means[-1]), (8, 0), textcoords="offset points", color=COLOURS[kind],
+            fontweight="bold", va="center", annotation_clip=False,
         )  # fmt: skip
     wanted, ratio = found["loss"]["adamw"]["mean"][-1], found["tokens_ratio"]
     if ratio is not None:
@@ -42,8 +42,8 @@ def _curves(axes: Axes, found: Mapping[str, Any]) -> None:
             arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.0, "shrinkA": 3, "shrinkB": 1},
         )  # fmt: skip
         axes.annotate(
-            f"{ratio:.2f} of the tokens", (math.sqrt(reached * budgets[-1]), wanted), (0, 4),
-            textcoords="offset points", ha="center", va="bottom", fontsize=9,
+            f"{ratio:.2f} of the tokens", (reached, wanted), (-7, -1), textcoords="offset points", ha="right",
+            va="center", fontsize=9,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -61,9 +61,10 @@ def _sweep(axes: Axes, found: Mapping[str, Any]) -> None:
         axes.plot(*zip(*shown, strict=True), "o-", color=COLOURS[kind], linewidth=1.4, markersize=3.5)
         best = min(shown, key=lambda point: point[1])
         axes.plot(*best, "o", color=COLOURS[kind], markersize=7)
+        above = kind == "adamw"
         axes.annotate(
-            f"{NAMES[kind]} {best[1]:.2f}", best, (0, -11), textcoords="offset points", color=COLOURS[kind],
-            fontweight="bold", ha="center", va="top",
+            f"{NAMES[kind]} {best[1]:.2f}", best, (0, 9 if above else -11), textcoords="offset points",
+            color=COLOURS[kind], fontweight="bold", ha="center", va="bottom" if above else "top",
         )  # fmt: skip
     heights = [
         loss for by_rate in found["sweep"].values() for losses in by_rate.values() for loss in losses[-1:]
