@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 COLOURS = {"adamw": "#8a8f98", "muon": "#d9772b", "muonclip": "#14637a"}
 INK, FAINT = "#22262b", "#d5d8dc"
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,

@@ -23,7 +23,11 @@ def draw(runs: Mapping[Any, Sequence[Mapping[str, Any]]], tau: float, folder: Pa
     lowest, highest, steps = float("inf"), 0.0, 1
     for kind, some in runs.items():
         for number, one in enumerate(some):
-            look = {"color": COLOURS[kind], "linewidth": 1.2, "alpha": 1.0 if number == 0 else 0.4}
+            look: dict[str, Any] = {
+                "color": COLOURS[kind],
+                "linewidth": 1.2,
+                "alpha": 1.0 if number == 0 else 0.4,
+            }
             at, largest = chunks([max(heads) for heads in one["max_logit_H"]])
             logits.plot(at, [max(part) for part in largest], **look)
             _, parts = chunks(one["loss"])
