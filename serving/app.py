@@ -7,24 +7,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from . import responses
 from .databases import describe, summaries
-from .errors import Overloaded, ServingError
+from .errors import Forbidden, Gone, InvalidRequest, Overloaded, ServingError
+from .events import Events, event
 from .gateway.caller import ANYONE, Caller, Scope
 from .gateway.front import Front
 from .guard import MAX_SQL_CHARS
 from .middleware import BodyCap
 from .pipeline import AskResult
+from .progress import Listener
 from .question import MAX_QUESTION_CHARS, flaw
 from .service import PipelineFactory, Service
 from .settings import Settings
 
+T = TypeVar("T")
+MAX_BATCH = 64
+_DOCS = Path(__file__).with_name("docs.html")
 _HOME = Path(__file__).with_name("home.html")
 
 
@@ -48,6 +53,22 @@ class Question(_Body):
     question: Annotated[QuestionText, Field(examples=["which suppliers are in Germany?"])]
     database: DatabaseName = "demo"
     execute: StrictBool = Field(False, description="also run the SQL and answer its rows")
+    stream: StrictBool = Field(
+        False, description="answer in server-sent events: sql, each signal as it comes, and the answer"
+    )
+
+
+class Batch(_Body):
+    """Several questions."""
+
+    questions: list[Question] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class NewDatabase(_Body):
+    """A database to register; its address is kept sealed and never told."""
+
+    name: DatabaseName
+    url: Annotated[StrictStr, Field(max_length=2_000, examples=["postgresql://reader@db/shop"])]
 
 
 class Statement(_Body):
@@ -84,6 +105,21 @@ class SqlAnswer(BaseModel):
     model: str
     usage: Usage
     error: str | None = Field(None, description="why there is no SQL, or why it could not be run")
+
+
+class Failure(BaseModel):
+    """Why a question of a batch has no answer."""
+
+    type: str
+    message: str
+    hint: str
+
+
+class BatchLine(BaseModel):
+    """What came of one question: an answer or an error."""
+
+    answer: SqlAnswer | None = None
+    error: Failure | None = None
 
 
 class Rows(BaseModel):
@@ -129,27 +165,25 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/v1/sql", summary="SQL for a question, and how sure it is")
-    async def sql(body: Question, request: Request) -> SqlAnswer:
-        service, caller = _service(request), _caller(request)
-        caller.need(Scope.ASK)
-        if body.execute:
-            caller.need(Scope.EXECUTE)
-        caller.need_database(body.database)
-        database = await service.database(body.database)
-        asking = service.ask_within_limits(caller, request.state.request_id, body.question, database)
-        result = await _unless_gone(request, asyncio.create_task(asking))
-        service.note_answer(caller, request.state.request_id, "/v1/sql", body.database, body.question, result)
-        answer = _answer(result)
-        if body.execute and result.sql:
+    @app.post("/v1/sql", summary="SQL for a question, and how sure it is", response_model=SqlAnswer)
+    async def sql(body: Question, request: Request) -> SqlAnswer | Response:
+        if body.stream:
+            return await _streamed(body, request)
+        return await _unless_gone(request, asyncio.create_task(_asked(body, request)))
+
+    @app.post("/v1/sql/batch", summary="SQL for several questions")
+    async def batch(body: Batch, request: Request) -> list[BatchLine]:
+        async def one(question: Question, number: int) -> BatchLine:
             try:
-                found = await service.execute(result.sql, database)
-                answer.columns, answer.rows = found.columns, found.rows
-            except Overloaded:
-                raise
+                return BatchLine(answer=await _asked(question, request, f"-{number}"))
             except ServingError as error:
-                answer.error = error.message
-        return answer
+                failure = Failure(type=error.type, message=error.message, hint=error.hint)
+                return BatchLine(error=failure)
+
+        if any(question.stream for question in body.questions):
+            raise InvalidRequest("The questions of a batch are not streamed.", "Leave stream out.")
+        asking = asyncio.gather(*(one(question, i) for i, question in enumerate(body.questions)))
+        return await _unless_gone(request, asking)
 
     @app.post("/v1/execute", summary="Run one reading statement")
     async def execute(body: Statement, request: Request) -> Rows:
@@ -177,6 +211,25 @@ def _add_routes(app: FastAPI) -> None:
         lines = await asyncio.to_thread(summaries, _service(request).databases)
         return [DatabaseLine(**line) for line in lines if caller.may_read(line["name"])]
 
+    @app.post("/v1/databases", summary="Register a database", status_code=201)
+    async def add(body: NewDatabase, request: Request) -> DatabaseLine:
+        service, caller = _service(request), _administrator(request)
+        folder = service.settings.home / "databases"
+        database = await asyncio.to_thread(service.databases.add, body.name, body.url, files_in=folder)
+        service.audit.write(
+            caller, request.state.request_id, "/v1/databases", 201, database=body.name, what="add"
+        )
+        tables = [table.name for table in database.schema().tables]
+        return DatabaseLine(name=body.name, dialect=database.dialect, tables=tables)
+
+    @app.delete("/v1/databases/{name}", summary="Forget a database", status_code=204)
+    async def remove(name: str, request: Request) -> None:
+        service, caller = _service(request), _administrator(request)
+        await asyncio.to_thread(service.databases.remove, name)
+        service.audit.write(
+            caller, request.state.request_id, "/v1/databases", 204, database=name, what="remove"
+        )
+
     @app.get("/v1/databases/{name}", summary="A database's tables, columns and keys")
     async def schema(name: str, request: Request) -> dict[str, Any]:
         caller = _caller(request)
@@ -200,6 +253,14 @@ def _add_routes(app: FastAPI) -> None:
             Overloaded("Stopping." if service.draining else "The model is loading.", "", 2)
         )
 
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        return Response(_service(request).figures(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_DOCS.read_text(encoding="utf-8"))
+
     @app.get("/", include_in_schema=False)
     async def home(request: Request) -> HTMLResponse:
         base = escape(str(request.base_url).rstrip("/"))
@@ -216,13 +277,100 @@ def _caller(request: Request) -> Caller:
     return getattr(request.state, "caller", ANYONE)
 
 
-async def _unless_gone(request: Request, future: asyncio.Future[AskResult]) -> AskResult:
-    """The future's result, or Overloaded, which nobody reads, once the client has gone."""
+def _administrator(request: Request) -> Caller:
+    """Who may change what there is: on an open loopback, nobody over HTTP."""
+    caller = _caller(request)
+    if not _service(request).settings.needs_keys:
+        raise Forbidden(
+            "Databases are changed over HTTP with an administrator's key alone, and keys are off here.",
+            "Use suresql db, or serve with SURESQL_KEYS=required.",
+        )
+    caller.need(Scope.ADMIN)
+    return caller
+
+
+async def _asked(
+    body: Question, request: Request, suffix: str = "", listen: Listener | None = None
+) -> SqlAnswer:
+    """The answer to a question, rows included where they are wanted and may be had."""
+    service, caller, number = _service(request), _caller(request), request.state.request_id + suffix
+    caller.need(Scope.ASK)
+    if body.execute:
+        caller.need(Scope.EXECUTE)
+    caller.need_database(body.database)
+    database = await service.database(body.database)
+    result = await service.ask_within_limits(caller, number, body.question, database, listen)
+    service.note_answer(caller, number, request.url.path, body.database, body.question, result)
+    answer = _answer(result)
+    if body.execute and result.sql:
+        try:
+            found = await service.execute(result.sql, database)
+            answer.columns, answer.rows = found.columns, found.rows
+        except Overloaded:
+            raise
+        except ServingError as error:
+            answer.error = error.message
+    return answer
+
+
+async def _streamed(body: Question, request: Request) -> Response:
+    """Events: `sql`, a `signal` for each, and the `answer`, or an `error`; an error before the first is a status."""
+    known: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def listen(kind: str, content: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(known.put_nowait, (kind, content))
+
+    async def asking() -> SqlAnswer:
+        answer = await _asked(body, request, listen=listen)
+        known.put_nowait(("answer", answer.model_dump(mode="json")))
+        return answer
+
+    task = asyncio.create_task(asking())
+    first = asyncio.create_task(known.get())
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((task, first, gone), return_when=asyncio.FIRST_COMPLETED)
+    except BaseException:
+        task.cancel()
+        raise
+    finally:
+        gone.cancel()
+    if not first.done() and not task.done():
+        task.cancel()
+        first.cancel()
+        raise Gone("The client has gone.")
+    if not first.done():
+        first.cancel()
+        return JSONResponse(task.result().model_dump(mode="json"))  # raises what kept it from an answer
+
+    async def rest() -> AsyncIterator[bytes]:
+        kind = first.result()[0]
+        try:
+            while kind != "answer":
+                getting = asyncio.create_task(known.get())
+                await asyncio.wait((getting, task), return_when=asyncio.FIRST_COMPLETED)
+                if not getting.done() and known.empty() and task.exception() is not None:
+                    getting.cancel()
+                    error = task.exception()
+                    told = error if isinstance(error, ServingError) else ServingError("Something went wrong.")
+                    yield event("error", {"type": told.type, "message": told.message, "hint": told.hint})
+                    return
+                kind, content = await getting
+                yield event(kind, content)
+        finally:
+            task.cancel()
+
+    return Events(event(*first.result()), rest())
+
+
+async def _unless_gone(request: Request, future: asyncio.Future[T]) -> T:
+    """The future's result; Gone, which nobody reads, once the client has left."""
     gone = asyncio.create_task(_gone(request))
     try:
         await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
-            raise Overloaded("The client has gone.")
+            raise Gone("The client has gone.")
         return future.result()
     finally:
         gone.cancel()

@@ -12,9 +12,11 @@ from typing import Generic, TypeVar
 from .engines.cancel import Cancel, stoppable
 from .errors import Gone, Overloaded, ServingError
 from .gateway.fair import FairQueue, full
+from .progress import Listener, heard_by
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+_Entry = tuple[Item, asyncio.Future[Answer], Listener | None]
 
 
 class Batcher(Generic[Item, Answer]):
@@ -31,23 +33,27 @@ class Batcher(Generic[Item, Answer]):
         self._work = work
         self._max_batch = max_batch
         self._limit = queue
-        self._waiting: FairQueue[tuple[Item, asyncio.Future[Answer]]] = FairQueue()
+        self._waiting: FairQueue[_Entry[Item, Answer]] = FairQueue()
         self._arrived = asyncio.Event()
         self.inside = 0
         self._seconds_each = 1.0  # a running mean of what one item takes
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="suresql-engine")
         self._tasks = [asyncio.create_task(self._run()) for _ in range(workers)]
 
-    def submit(self, item: Item, tenant: str = "", tokens: float = 1.0) -> asyncio.Future[Answer]:
-        """A future of the answer; cancelled in time, nothing is done for it. Raises Overloaded.
+    def submit(
+        self, item: Item, tenant: str = "", tokens: float = 1.0, listen: Listener | None = None
+    ) -> asyncio.Future[Answer]:
+        """A future of the answer; cancelled in time, nothing is done for it. `listen` is told what is known meanwhile.
+
+        Raises Overloaded.
 
         Where the queue is full, the last item of the tenant that has most waiting leaves it, with Overloaded as its answer.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.push(tenant, tokens, (item, future))
+        self._waiting.push(tenant, tokens, (item, future, listen))
         if self.inside >= self._limit:
             contended = self._waiting.waiting(tenant) < len(self._waiting)
-            _, out = self._waiting.overflow(tenant)
+            _, out, _ = self._waiting.overflow(tenant)
             wait = max(1, math.ceil(self.inside * self._seconds_each))
             refusal = full(self._limit, contended, wait)
             if out is future:
@@ -65,7 +71,7 @@ class Batcher(Generic[Item, Answer]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._waiting:
-            _, (_, future) = self._waiting.pop()
+            _, (_, future, _) = self._waiting.pop()
             if not future.done():
                 future.set_exception(
                     Overloaded("The server is stopping.", "Ask another, or try again shortly.", 5)
@@ -80,7 +86,7 @@ class Batcher(Generic[Item, Answer]):
             while not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+            batch: list[_Entry[Item, Answer]] = []
             while len(batch) < self._max_batch and self._waiting:
                 _, one = self._waiting.pop()
                 if not one[1].done():
@@ -89,27 +95,27 @@ class Batcher(Generic[Item, Answer]):
                 try:
                     await self._answer(batch)
                 except asyncio.CancelledError:
-                    for _, future in batch:
+                    for _, future, _ in batch:
                         if not future.done():
                             future.set_exception(
                                 Overloaded("The server is stopping.", "Try again shortly.", 5)
                             )
                     raise
 
-    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _answer(self, batch: list[_Entry[Item, Answer]]) -> None:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         flag = Cancel()
 
         def nobody_left(_future: asyncio.Future[Answer]) -> None:
-            if all(future.cancelled() for _, future in batch):
+            if all(future.cancelled() for _, future, _ in batch):
                 flag.set()
 
         def work() -> list[Answer]:
-            with stoppable(flag):
-                return self._work([item for item, _ in batch])
+            with stoppable(flag), heard_by([listen for _, _, listen in batch]):
+                return self._work([item for item, _, _ in batch])
 
-        for _, future in batch:
+        for _, future, _ in batch:
             future.add_done_callback(nobody_left)
         try:
             answers = await loop.run_in_executor(self._pool, work)
@@ -117,7 +123,7 @@ class Batcher(Generic[Item, Answer]):
             return
         except Exception as error:
             if len(batch) == 1 or not isinstance(error, ServingError):
-                for _, future in batch:
+                for _, future, _ in batch:
                     if not future.done():
                         future.set_exception(error)
                 return
@@ -125,7 +131,7 @@ class Batcher(Generic[Item, Answer]):
                 if not one[1].done():
                     await self._answer([one])
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future, _), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
         each = (time.perf_counter() - started) / len(batch)

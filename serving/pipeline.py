@@ -20,6 +20,7 @@ from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 from .candidates import Choice, Context, choose
 from .databases import Database
 from .engines import Completion, Engine
+from .progress import tell, telling
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -186,7 +187,10 @@ class Pipeline:
             for (text, database), choice in zip(questions, choices, strict=True)
             if isinstance(choice, Choice)
         ]
-        readings = iter(measure_all(self.signals, answers))
+        numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]
+        for i, answer in zip(numbers, answers, strict=True):
+            tell(i, "sql", {"sql": questions[i][1].translate(answer.sql)})
+        readings = iter(measure_all(telling(self.signals, numbers), answers))
         ms = (time.perf_counter() - started) * 1000 / len(questions)
         return [
             self._result(

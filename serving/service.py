@@ -26,6 +26,7 @@ from .gateway.metrics import Metrics
 from .gateway.proxy import Proxy
 from .gateway.redis_limits import RedisLedger
 from .pipeline import AskResult, Pipeline
+from .progress import Listener
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -105,29 +106,47 @@ class Service:
     async def database(self, name: str) -> Database:
         return await asyncio.to_thread(self.databases.get, name)
 
-    async def ask(self, question: str, database: Database, tenant: str = "") -> AskResult:
+    async def ask(
+        self, question: str, database: Database, tenant: str = "", listen: Listener | None = None
+    ) -> AskResult:
         """The answer, once the model is loaded; cancelled in time, the engine never sees it.
 
         Raises Overloaded.
         """
         await self.until_ready()
         assert self._batcher is not None
-        return await self._batcher.submit((question, database), tenant, len(question))
+        return await self._batcher.submit((question, database), tenant, len(question), listen)
 
     async def ask_within_limits(
-        self, caller: Caller, request: str, question: str, database: Database
+        self,
+        caller: Caller,
+        request: str,
+        question: str,
+        database: Database,
+        listen: Listener | None = None,
     ) -> AskResult:
         """`ask`, on the account of a caller. Raises LimitReached too."""
         expected = EXPECTED_TOKENS + len(question)
         held = await self.ledger.reserve(caller, request, expected)
         took = 0
         try:
-            result = await self.ask(question, database, caller.tenant)
+            result = await self.ask(question, database, caller.tenant, listen)
             took = result.prompt_tokens + result.completion_tokens
             return result
         finally:
             if held is not None:
                 await settle(self.ledger, held, took)
+
+    def figures(self) -> bytes:
+        """What Prometheus reads."""
+        metrics = self.metrics
+        metrics.ready.set(self.ready)
+        metrics.waiting.set(self.slots.waiting + self.waiting)
+        replicas = self.proxy.replicas.all if self.proxy is not None else ()
+        metrics.engines_well.set(sum(one.healthy for one in replicas) if replicas else self.ready)
+        metrics.in_flight.set(self.slots.slots - self.slots.free)
+        metrics.engine_failures.set(sum(one.failures for one in replicas))
+        return metrics.text()
 
     def note_answer(
         self, caller: Caller, request: str, route: str, database: str, question: str, result: AskResult

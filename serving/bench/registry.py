@@ -57,6 +57,11 @@ _BENCHMARKS = (
         "ranks", "memory and step time of one training process beside two, by layout", "serving.bench.ranks"
     ),
     Benchmark("kills", "kill -9 at random moments of a training run, and how it ends", "serving.bench.kills"),
+    Benchmark(
+        "gateway",
+        "CPU and throughput of the gateway, beside LiteLLM and vllm-router; SURESQL_PEERS names their environment",
+        "serving.bench.gateway",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",

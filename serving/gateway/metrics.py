@@ -46,7 +46,7 @@ class Metrics:
         self.ready = Gauge("suresql_ready", "Whether questions can be asked", registry=self.registry)
         self.engines_well = Gauge("suresql_engines_well", "Engines that answer", registry=self.registry)
         self.in_flight = Gauge("suresql_engine_requests", "Requests in the engines", registry=self.registry)
-        self.retries = Counter(
+        self.engine_failures = Gauge(
             "suresql_engine_failures", "Requests that an engine failed", registry=self.registry
         )
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}

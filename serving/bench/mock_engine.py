@@ -1,0 +1,74 @@
+"""An OpenAI server that does no work: what stands before it is all that a request costs. Run as a module; prints its port."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+CHUNKS = 32
+_ANSWER = json.dumps(
+    {
+        "id": "cmpl-0", "object": "text_completion", "created": 0, "model": "mock",
+        "choices": [{"index": 0, "text": " SELECT 1" * 8, "logprobs": None, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 32, "total_tokens": 132},
+    }
+).encode()  # fmt: skip
+_CHUNK = json.dumps(
+    {
+        "id": "cmpl-0", "object": "text_completion", "created": 0, "model": "mock",
+        "choices": [{"index": 0, "text": " SELECT", "logprobs": None, "finish_reason": None}],
+    }
+).encode()  # fmt: skip
+_USAGE = json.dumps(
+    {
+        "id": "cmpl-0", "object": "text_completion", "created": 0, "model": "mock", "choices": [],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 32, "total_tokens": 132},
+    }
+).encode()  # fmt: skip
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The server, as ASGI."""
+    if scope["type"] != "http":
+        return
+    content, kind = b"{}", b"application/json"
+    if scope["path"] == "/v1/models":
+        model = {"id": sys.argv[1], "object": "model", "created": 0, "owned_by": "mock"}
+        content = json.dumps({"object": "list", "data": [model]}).encode()
+    elif scope["method"] == "POST":
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if json.loads(body).get("stream"):
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/event-stream")],
+                }
+            )
+            for _ in range(CHUNKS):
+                await send(
+                    {"type": "http.response.body", "body": b"data: " + _CHUNK + b"\n\n", "more_body": True}
+                )
+            await send({"type": "http.response.body", "body": b"data: " + _USAGE + b"\n\ndata: [DONE]\n\n"})
+            return
+        content = _ANSWER
+    await send(
+        {"type": "http.response.start", "status": 200,
+         "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(content))]}
+    )  # fmt: skip
+    await send({"type": "http.response.body", "body": content})
+
+
+if __name__ == "__main__":
+    listening = socket.create_server(("127.0.0.1", 0))
+    print(listening.getsockname()[1], flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off")).run(sockets=[listening])
