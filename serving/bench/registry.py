@@ -62,6 +62,11 @@ _BENCHMARKS = (
         "CPU and throughput of the gateway, beside LiteLLM and vllm-router; SURESQL_PEERS names their environment",
         "serving.bench.gateway",
     ),
+    Benchmark(
+        "walls",
+        "hostile statements and 100,000 mutations of them, by what they leave behind; known SQL refused",
+        "serving.bench.walls",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",

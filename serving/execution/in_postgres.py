@@ -18,9 +18,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
 
 from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
+from . import alarm
 from .result import Limits, Result, take
 
 CONNECT_S = 4
+_ANSWER_S = 0.5  # for what the server has found to come here, which its own limit does not count
 _MOST_CONNECTIONS = 4
 _SETTINGS = {
     "default_transaction_read_only": "on",
@@ -72,6 +74,7 @@ class Postgres:
     def _run(self, address: str, sql: str, limits: Limits, *, plan: bool) -> Result:
         started = time.perf_counter()
         connection, kept = self._connection(address)
+        alarm.arm(limits.timeout_s + _ANSWER_S)
         try:
             return _in_transaction(connection, sql, limits, started, plan=plan)
         except psycopg.Error as error:
@@ -79,6 +82,7 @@ class Postgres:
                 connection.closed and kept
             ):  # a connection that waited was cut meanwhile; nothing can have been written
                 self._forget(address)
+                alarm.arm(self.opening_s + limits.timeout_s)
                 return self._run(address, sql, limits, plan=plan)
             raise _translate(error, limits) from error
         finally:

@@ -127,3 +127,49 @@ SELECT (1
 DELETE FROM suppliers
 --
 /* SELECT 1 */
+SELECT instr(printf('%4000000s', 'y'), printf('%2000000s', 'x'))
+SELECT replace(printf('%4000000s', 'y'), printf('%2000000s', 'x'), '')
+SELECT printf('%.*c', 1000000000, 'x')
+SELECT length(printf('%.2000000000c', 'x'))
+SELECT group_concat(a.name || b.name || c.name) FROM suppliers a, suppliers b, suppliers c, parts d, parts e, parts f, suppliers g
+SELECT zeroblob(1 << 30) UNION SELECT randomblob(1 << 30)
+SELECT file FROM pragma_database_list WHERE name = 'main'
+SELECT * FROM pragma_database_list()
+SELECT * FROM (SELECT * FROM pragma_compile_options)
+SELECT * FROM "main"."pragma_database_list"
+SELECT sql FROM sqlite_temp_schema
+SELECT * FROM temp.sqlite_master
+SELECT writefile('{out}', 'x')
+SELECT hex(readfile('{canary}'))
+SELECT * FROM fsdir('{folder}')
+SELECT load_extension('{canary}')
+ATTACH '{out}' AS o
+ATTACH DATABASE '{canary}' AS c
+VACUUM INTO '{out}'
+PRAGMA journal_mode = WAL
+PRAGMA wal_checkpoint(TRUNCATE)
+PRAGMA application_id = 7
+CREATE VIRTUAL TABLE evil USING rtree(id, a, b)
+CREATE VIRTUAL TABLE evil USING csv(filename='{canary}')
+INSERT INTO suppliers(suppliers) VALUES ('rebuild')
+SELECT * FROM csv('{canary}')
+WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c
+WITH RECURSIVE c(x) AS (SELECT 'aaaaaaaa' UNION ALL SELECT x || x FROM c) SELECT max(length(x)) FROM c
+SELECT count(*) FROM suppliers a, suppliers b, suppliers c, suppliers d, suppliers e, suppliers f, suppliers g, suppliers h, suppliers i, suppliers j, suppliers k, suppliers l, suppliers m, suppliers n, suppliers o, suppliers p, suppliers q, suppliers r
+SELECT 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%a%ab'
+SELECT 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' REGEXP '(a+)+$'
+SELECT json_extract('{canary}', '$') FROM json_each(readfile('{canary}'))
+SELECT 1 UNION SELECT load_extension('{canary}')
+SELECT (WITH x AS (SELECT writefile('{out}', 'x') AS y) SELECT y FROM x)
+SELECT * FROM suppliers WHERE id IN (SELECT writefile('{out}', name) FROM suppliers)
+SELECT * FROM suppliers ORDER BY (SELECT load_extension('{canary}'))
+SELECT 1 /* */; /* */ DELETE FROM suppliers
+sElEcT 1;dElEtE/**/fRoM/**/suppliers
+EXPLAIN DELETE FROM suppliers
+EXPLAIN QUERY PLAN DELETE FROM suppliers
+REPLACE INTO suppliers SELECT * FROM suppliers
+INSERT INTO suppliers DEFAULT VALUES
+WITH RECURSIVE x AS (SELECT 1) INSERT INTO suppliers SELECT 8, 'x', 'y', 1 FROM x
+UPDATE OR REPLACE suppliers SET id = 1
+UPDATE suppliers SET name = 'x' FROM parts WHERE parts.id = suppliers.id
+DELETE FROM sqlite_master
