@@ -142,12 +142,15 @@ class Siege:
         return sql
 
     def _behind_both(self, sql: str) -> list[list[object]]:
-        return list(
-            self._database.execute(sql, written_in=self._database.dialect, timeout_s=self.timeout_s).rows
-        )  # type: ignore[arg-type]
+        return [
+            list(row)
+            for row in self._database.execute(
+                sql, written_in=self._database.dialect, timeout_s=self.timeout_s
+            ).rows
+        ]
 
     def _behind_its_own(self, sql: str) -> list[list[object]]:
-        return list(execute(self._database.place, sql, timeout_s=self.timeout_s).rows)  # type: ignore[arg-type]
+        return [list(row) for row in execute(self._database.place, sql, timeout_s=self.timeout_s).rows]
 
     def _behind_the_guard(self, sql: str) -> list[list[object]]:
         native = self._database.translate(sql, self._database.dialect)
@@ -277,9 +280,11 @@ class _Door:
 
 
 @contextmanager
-def siege(dialect: str, folder: Path, server: Cluster | None = None) -> Iterator[Siege]:
+def siege(
+    dialect: str, folder: Path, server: Cluster | None = None, timeout_s: float = TIMEOUT_S
+) -> Iterator[Siege]:
     """A siege of a small shop kept by `dialect`'s database."""
-    made = Siege(dialect, folder, server)
+    made = Siege(dialect, folder, server, timeout_s)
     try:
         yield made
     finally:
