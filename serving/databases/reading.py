@@ -58,7 +58,7 @@ def _values(place: Place, schema: Schema, seconds: float) -> Iterator[tuple[str,
         left = (end - time.monotonic()) / (len(texts) - i)
         name, source = _quoted(column.name), _quoted(table.name)
         sql = (
-            f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM (SELECT {name} FROM {source} LIMIT {ROWS_LOOKED_AT}) AS some"
+            f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM (SELECT {name} FROM {source} LIMIT {ROWS_LOOKED_AT}) AS part"
             f" WHERE {name} IS NOT NULL LIMIT {MAX_VALUES}"
         )
         try:

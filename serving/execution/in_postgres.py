@@ -19,7 +19,7 @@ from psycopg.types.string import TextLoader
 
 from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
 from . import alarm
-from .result import Limits, Result, take
+from .result import Limits, Result, Value, take
 
 CONNECT_S = 4
 _ANSWER_S = 0.5  # for what the server has found to come here, which its own limit does not count
@@ -75,15 +75,19 @@ class Postgres:
         started = time.perf_counter()
         connection, kept = self._connection(address)
         alarm.arm(limits.timeout_s + _ANSWER_S)
+        deadline = time.perf_counter() + limits.timeout_s
         try:
-            return _in_transaction(connection, sql, limits, started, plan=plan)
+            connection.execute(f"BEGIN READ ONLY; {_time_left(deadline)}")  # type: ignore[arg-type]
         except psycopg.Error as error:
-            if (
-                connection.closed and kept
-            ):  # a connection that waited was cut meanwhile; nothing can have been written
-                self._forget(address)
+            self._forget(address)
+            if kept:  # it was cut while it waited
                 alarm.arm(self.opening_s + limits.timeout_s)
                 return self._run(address, sql, limits, plan=plan)
+            raise _translate(error, limits) from error
+        try:
+            columns, rows, truncated = _answer(connection, sql, limits, deadline, plan=plan)
+            return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
+        except psycopg.Error as error:
             raise _translate(error, limits) from error
         finally:
             self._clear(address, connection)
@@ -158,21 +162,19 @@ def unreachable(error: Exception) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"The database's server cannot be used: {why}.", "Check its address and role.")
 
 
-def _in_transaction(
+def _answer(
     connection: psycopg.Connection[tuple[object, ...]],
     sql: str,
     limits: Limits,
-    started: float,
+    deadline: float,
     *,
     plan: bool,
-) -> Result:
-    deadline = time.perf_counter() + limits.timeout_s
-    connection.execute(f"BEGIN READ ONLY; {_time_left(deadline)}")
+) -> tuple[list[str], list[list[Value]], bool]:
     with connection.cursor("answer", scrollable=False) as cursor:
         cursor.execute(composed.SQL(sql))  # type: ignore[arg-type]  # a statement, by design
         columns = [column.name for column in cursor.description or ()]
         rows, truncated = ([], False) if plan else take(_rows(connection, cursor, deadline), limits)
-    return Result(columns, rows, truncated, (time.perf_counter() - started) * 1000)
+    return columns, rows, truncated
 
 
 def _rows(

@@ -133,7 +133,7 @@ def test_sqlites_functions_come_out_right(demos: dict[str, Database], expression
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT NAME, max(RATING) FROM Suppliers GROUP BY COUNTRY ORDER BY 1",
+        "SELECT NAME, max(ID) FROM Suppliers GROUP BY COUNTRY ORDER BY 2",
         "SELECT s.name, count(*) FROM suppliers s JOIN orders ON s.id = orders.supplier_id GROUP BY s.id ORDER BY s.id",
         "SELECT sum(rating > 3), avg(country = 'Germany') FROM suppliers",
         "SELECT country, count(*) AS n FROM suppliers GROUP BY country HAVING n > 5 ORDER BY n DESC, country",
@@ -159,9 +159,9 @@ def test_what_sqlite_takes_and_others_do_not_is_put_otherwise(demos: dict[str, D
 def test_a_statement_in_the_databases_own_dialect_runs(demos: dict[str, Database]) -> None:
     own = {
         "postgres": "SELECT to_char(order_date, 'YYYY') AS y, count(*)::int FROM public.orders"
-        " WHERE status ILIKE 'd%' GROUP BY 1 ORDER BY y",
+        " WHERE status ILIKE '%E%' GROUP BY 1 ORDER BY y",
         "duckdb": "SELECT year(order_date) AS y, count(*)::int FROM main.orders"
-        " WHERE status ILIKE 'd%' GROUP BY 1 ORDER BY y",
+        " WHERE status ILIKE '%E%' GROUP BY 1 ORDER BY y",
     }
     found = [[int(y), n] for y, n in demos["postgres"].execute(own["postgres"], written_in="postgres").rows]
     assert found == demos["duckdb"].execute(own["duckdb"], written_in="duckdb").rows
