@@ -23,20 +23,25 @@ from sqlconf.similarity import Similarity, raw
 from .calibration import abstain_threshold, weights_digest
 from .candidates import Context
 from .engines import Engine
+from .engines.chat_engine import ChatEngine
 from .engines.opening import open_engine
 from .errors import CheckpointError
 from .pipeline import LanguageModel, Pipeline, ReferenceMask
+from .plain import PlainModel, PlainPipeline
 from .settings import Settings
 
 log = logging.getLogger(__name__)
+PLAIN_TOKENS = 512  # a model that spells its SQL, and says a word about it, needs more
 
 
-def load_pipeline(settings: Settings) -> Pipeline:
+def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
     """The pipeline on the engine that the settings name, started if need be.
 
     Raises CheckpointError if a file is missing or does not fit, EngineSetupError or EngineUnavailable for the engine.
     """
     engine = open_engine(settings)
+    if isinstance(engine, ChatEngine):
+        return _plain(settings, engine)
     mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
     signals = signals_of(engine, mask)
     fusion = load_fusion(settings, signals)
@@ -52,6 +57,30 @@ def load_pipeline(settings: Settings) -> Pipeline:
         abstain_below=abstain_threshold(settings, fusion),
         run_candidates=settings.run_candidates,
         by_statement=[(Shape(), 2.0), (Grounding(contents_of), 1.0)],
+    )
+
+
+def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
+    """For a model that is not ours: the signals that need no knowledge of its tokens, and no calibration but one for it."""
+    model, embedder = PlainModel(engine), shared_embedder()
+    signals: list[Signal] = [
+        BackTranslation(model, embedder), Similarity(embedder), Similarity(embedder, view=raw, name="raw_similarity"),
+        SelfReport(model), likelihood(), weakest_token(), whole_sequence(), Agreement(), ResultProbability(),
+        NonEmpty(), Shape(), Grounding(contents_of),
+    ]  # fmt: skip
+    if settings.fusion is None:
+        log.warning("confidences of %s are not calibrated; run suresql calibrate", engine.model_name)
+        fusion = Fusion.unfitted([signal.name for signal in signals])
+    else:
+        fusion = load_fusion(settings, signals)
+    return PlainPipeline(
+        engine,
+        signals,
+        fusion,
+        candidates=settings.candidates,
+        max_tokens=max(settings.max_tokens, PLAIN_TOKENS),
+        abstain_below=settings.abstain_below,
+        run_candidates=settings.run_candidates,
     )
 
 

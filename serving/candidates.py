@@ -7,7 +7,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from corpus.contents import Contents
 from corpus.errors import CorpusError
 from corpus.fold import grounded, unfold
 from corpus.references import EOS, Prompt
@@ -42,7 +44,8 @@ class Choice:
 
     sql: str
     completion: Completion
-    context: Context
+    context: Context | Contents
+    """What signals look at beside the statement: all that went before it, or, where that is not ours, the contents alone."""
     candidates: tuple[Candidate, ...]
 
 
@@ -55,28 +58,35 @@ class _Runnable:
 
 Weigh = Callable[[Sequence[str]], Sequence[float]]
 """Statements to factors of their weights."""
+Read = Callable[[Completion], tuple[str, bool]]
+"""The statement in what was written, and whether its values stand in their columns. Raises CorpusError or BadSql."""
 
 
 def choose(
-    prompt: Prompt,
+    prompt: Prompt | None,
     completions: Sequence[Completion],
     database: Database,
     *,
     run: bool = True,
     weigh: Weigh | None = None,
+    read: Read | None = None,
 ) -> Choice | str:
     """The weightiest member of the group of like results that weighs most together; else why there is none.
 
     A candidate is one that came to an end, that the guard passes and that the database can plan; its weight is its
     probability, times what `weigh` makes of its statement. With `run`, each is executed under the walls, briefly; without,
-    each is a group of its own.
+    each is a group of its own. `read` finds the statement in what was written; unless given, `prompt` tells how.
     """
+    if read is None:
+        if prompt is None:
+            raise ValueError("what is written can be read with a prompt or with `read`")
+        read = partial(_folded, prompt)
     considered: list[Candidate] = []
     runnable: list[_Runnable] = []
     reason = ""
     for completion in completions:
         try:
-            found = _runnable(prompt, completion, database, run)
+            found = _runnable(read, completion, database, run)
             runnable.append(found)
             considered.append(found.candidate)
         except (CorpusError, RecursionError) as error:
@@ -95,18 +105,23 @@ def choose(
         groups[one.candidate.result or f"sql: {one.candidate.sql}"].append(one)
     best = max(groups.values(), key=lambda group: sum(one.weight for one in group))
     chosen = max(best, key=lambda one: one.weight)
-    context = Context(prompt, chosen.completion.text + EOS, database.contents())
+    contents = database.contents()
+    context = Context(prompt, chosen.completion.text + EOS, contents) if prompt is not None else contents
     return Choice(chosen.candidate.sql, chosen.completion, context, tuple(considered))
 
 
-def _runnable(prompt: Prompt, completion: Completion, database: Database, run: bool) -> _Runnable:
+def _folded(prompt: Prompt, completion: Completion) -> tuple[str, bool]:
+    return unfold(completion.text, prompt.binding), grounded(completion.text, prompt.binding)
+
+
+def _runnable(read: Read, completion: Completion, database: Database, run: bool) -> _Runnable:
     """Raises CorpusError, GuardError or BadSql for what cannot be run."""
     if completion.finish_reason == "length":
         raise CorpusError("it did not come to an end")
-    sql = unfold(completion.text, prompt.binding)
+    sql, is_grounded = read(completion)
     database.compiles(sql)
     weight = math.exp(completion.logprob)
-    if not grounded(completion.text, prompt.binding):
+    if not is_grounded:
         weight *= UNGROUNDED
     result, rows = None, None
     if run:

@@ -20,6 +20,7 @@ from .breakdown import Case, breakdown
 from .databases import Database
 from .errors import EvaluationError, ServingError
 from .pipeline import AskResult, Pipeline
+from .plain import PlainPipeline
 from .question import check_question
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Judged:
 
 
 def evaluate(
-    pipeline: Pipeline,
+    pipeline: Pipeline | PlainPipeline,
     examples: str | Path,
     db_root: str | Path,
     predictions: str | Path,
@@ -216,7 +217,10 @@ def _databases(examples: Iterable[Example], root: Path) -> dict[str, Database]:
 
 
 def _judge(
-    pipeline: Pipeline, examples: Sequence[Example], databases: dict[str, Database], timeout_s: float
+    pipeline: Pipeline | PlainPipeline,
+    examples: Sequence[Example],
+    databases: dict[str, Database],
+    timeout_s: float,
 ) -> list[Judged]:
     answers = _ask([(example.question, databases[example.db_id]) for example in examples], pipeline)
     return [
@@ -244,7 +248,9 @@ def _judge_one(
     )  # fmt: skip
 
 
-def _ask(questions: Sequence[tuple[str, Database]], pipeline: Pipeline) -> list[AskResult | ServingError]:
+def _ask(
+    questions: Sequence[tuple[str, Database]], pipeline: Pipeline | PlainPipeline
+) -> list[AskResult | ServingError]:
     """The batch, or, where one of it cannot be answered, each by itself."""
     try:
         for text, _ in questions:

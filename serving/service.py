@@ -11,6 +11,7 @@ from functools import partial
 from .batcher import Batcher
 from .databases import Database, Databases
 from .engines.cancel import Cancel, stoppable
+from .engines.chat_engine import ChatEngine
 from .engines.embedded import EmbeddedEngine
 from .engines.openai_engine import OpenAIEngine
 from .engines.opening import SupervisedEngine
@@ -26,11 +27,12 @@ from .gateway.metrics import Metrics
 from .gateway.proxy import Proxy
 from .gateway.redis_limits import RedisLedger
 from .pipeline import AskResult, Pipeline
+from .plain import PlainPipeline
 from .progress import Listener
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-PipelineFactory = Callable[[Settings], Pipeline]
+PipelineFactory = Callable[[Settings], Pipeline | PlainPipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
 REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
 EXPECTED_TOKENS = 1_000  # of a question with its schema and its candidates, until it is known
@@ -47,7 +49,7 @@ class Service:
         self.databases = Databases(settings.home, settings.secret)
         self.draining = False
         self.failure: ServingError | None = None
-        self.pipeline: Pipeline | None = None
+        self.pipeline: Pipeline | PlainPipeline | None = None
         self._factory = pipeline_factory
         self.started = time.time()
         self.metrics = Metrics()
@@ -235,7 +237,7 @@ class Service:
         work: Callable[[Sequence[tuple[str, Database]]], list[AskResult]] = partial(pipeline.ask)
         self.pipeline = pipeline
         engine = getattr(pipeline, "engine", None)
-        if isinstance(engine, OpenAIEngine):
+        if isinstance(engine, (OpenAIEngine, ChatEngine)):
             key = self.settings.engine_api_key
             self.proxy = Proxy(
                 engine.remote.replicas,
@@ -248,7 +250,7 @@ class Service:
         workers = 1 if self.settings.embedded else REMOTE_WORKERS
         self._batcher = Batcher(work, queue=self.settings.queue, workers=workers)
 
-    def _build(self) -> Pipeline:
+    def _build(self) -> Pipeline | PlainPipeline:
         with stoppable(self._stopping):
             return self._factory(self.settings)
 

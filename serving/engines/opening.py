@@ -10,6 +10,7 @@ from corpus.grammar_tokens import Vocabulary
 
 from ..errors import EngineSetupError
 from ..settings import Settings
+from .chat_engine import ChatEngine
 from .embedded import EmbeddedEngine
 from .engine import Engine
 from .openai_engine import OpenAIEngine
@@ -53,12 +54,19 @@ def stop_all(processes: Sequence[Supervised]) -> None:
         one.stop()
 
 
-def open_engine(settings: Settings) -> ReferenceEngine:
-    """The engine, ready to be asked. Raises CheckpointError, EngineSetupError or EngineUnavailable."""
+def open_engine(settings: Settings) -> ReferenceEngine | ChatEngine:
+    """The engine, ready to be asked; a ChatEngine for a model that is not ours.
+
+    Raises CheckpointError, EngineSetupError or EngineUnavailable.
+    """
     if settings.engine_urls:
         remote = connect(settings)
         try:
             name, ours = served_model(remote, settings)
+            if settings.engine_format == "plain" or (
+                settings.engine_format == "auto" and name != settings.checkpoint.name
+            ):
+                return ChatEngine(remote, name)
             return OpenAIEngine(remote, settings.checkpoint, name, ours=ours)
         except BaseException:
             remote.close()
