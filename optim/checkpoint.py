@@ -151,14 +151,9 @@ class Checkpoints:
         temporary = self.folder / f"step-{step:08d}{TEMPORARY}"
         error: BaseException | None = None
         try:
-            if rank() == 0:
-                shutil.rmtree(temporary, ignore_errors=True)
-                temporary.mkdir(parents=True)
-            self._meet()
+            self._make_folder(temporary)
             writer = DigestingWriter(temporary)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process needs none
-                save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
+            save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
             digests = self._meet(writer.digests)
             path = None
             if rank() == 0:
@@ -176,6 +171,19 @@ class Checkpoints:
                 shutil.rmtree(temporary, ignore_errors=True)
             raise self._failure(step, failed[0]) from error
         return next(found for found, _ in outcomes if found is not None)
+
+    def _make_folder(self, temporary: Path) -> None:
+        """By rank 0; the others wait, and fail with it."""
+        error = None
+        if rank() == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                temporary.mkdir(parents=True)
+            except OSError as caught:
+                error = caught
+        for found in self._meet(error):
+            if found is not None:
+                raise found
 
     def _meet(self, mine: Any = None) -> list[Any]:
         """Every rank's object, on every rank."""

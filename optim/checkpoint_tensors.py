@@ -17,6 +17,8 @@ from optim.errors import CheckpointError
 from optim.parallel import world_size
 
 PLACE = "tensor at"
+# One process needs no torch.distributed. Said once for all: to silence it around a call is no business of a thread.
+warnings.filterwarnings("ignore", "torch.distributed is disabled")
 
 
 def split(tree: Any, path: str = "") -> tuple[dict[str, Tensor], Any]:
@@ -89,9 +91,7 @@ def read_tensors(folder: Path, rest: Mapping[str, Any], parts: Mapping[str, Any]
             + "\n".join(wrong[:8] + more)
             + "\ngo on with the model that it was made with, or start afresh with --fresh"
         )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process needs none
-        load(here, storage_reader=reader, no_dist=world_size() == 1)
+    load(here, storage_reader=reader, no_dist=world_size() == 1)
     return joined(rest, here)
 
 

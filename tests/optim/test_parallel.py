@@ -12,9 +12,14 @@ from optim.worlds import in_world
 from serving.bench.random_run import LAYOUTS, RandomRun, difference
 
 
+def by_one(run, steps):
+    """In a process of its own: what forks ranks should not have computed before."""
+    return in_world(1, run.train, steps)[0]
+
+
 @pytest.fixture(scope="module")
 def alone():
-    return RandomRun().train(4)
+    return by_one(RandomRun(), 4)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -29,14 +34,14 @@ def test_two_processes_equal_one(layout, alone):
 def test_after_twenty_steps_too(layout):
     first, second = in_world(2, RandomRun(layout).train, 20)
     assert difference(first, second) == 0.0
-    assert difference(first, RandomRun().train(20)) < 1e-6
+    assert difference(first, by_one(RandomRun(), 20)) < 1e-6
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", [Layout(2, 2), Layout(4, 2), Layout(4, 4)], ids=str)
 def test_four_processes_equal_one(layout):
     run = RandomRun(layout, micro_batches=4)
-    assert difference(in_world(4, run.train, 6)[0], RandomRun(micro_batches=4).train(6)) < 1e-6
+    assert difference(in_world(4, run.train, 6)[0], by_one(RandomRun(micro_batches=4), 6)) < 1e-6
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
@@ -53,14 +58,14 @@ def test_a_run_goes_on_on_another_number_of_processes(tmp_path, name, before, af
 def test_heads_are_clipped_alike():
     run = RandomRun(LAYOUTS["both"], tau=0.002)
     first, second = in_world(2, run.train, 3)
-    alone = replace(run, layout=Layout(1, 1)).train(3)
+    alone = by_one(replace(run, layout=Layout(1, 1)), 3)
     assert first["clipped"] == second["clipped"] == alone["clipped"] > 0
     assert difference(first, alone) < 1e-6
 
 
 @pytest.mark.parametrize("poisoned", [0, 1])
 def test_an_infinite_gradient_on_one_rank_makes_every_rank_skip_the_step(poisoned):
-    untouched = RandomRun().train(0)["weights"]
+    untouched = by_one(RandomRun(), 0)["weights"]
     for result in in_world(2, RandomRun(LAYOUTS["FSDP2"], poisoned=poisoned).train, 2):
         assert result["skipped"] == 2
         for name, weight in result["weights"].items():
@@ -70,7 +75,7 @@ def test_an_infinite_gradient_on_one_rank_makes_every_rank_skip_the_step(poisone
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_no_rank_repeats_another_ones_newton_schulz(layout):
     """Counted where they are done: the products of both ranks in a step add up to those of one process."""
-    alone = products_of_a_step(Layout())
+    (alone,) = in_world(1, products_of_a_step, Layout())
     first, second = in_world(2, products_of_a_step, layout)
     assert first + second == alone
     assert max(first, second) < 0.6 * alone
