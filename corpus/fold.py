@@ -276,7 +276,7 @@ def unfold(text: str, binding: Binding) -> str:
         _unfold_column(column, binding)
     for table in list(tree.find_all(exp.Table)):
         if (match := _PLACEHOLDER.match(table.name)) and match[1] == "t":
-            table.set("this", _identifier(_at(binding.tables, match[2])))
+            table.set("this", identifier(_at(binding.tables, match[2])))
     for node in tuple(tree.find_all(exp.Column)):  # columns have their places by now, which values go by
         if (match := _PLACEHOLDER.match(node.name)) and match[1] == "v":
             node.replace(_literal(node, _at(binding.values, match[2]), match))
@@ -316,14 +316,14 @@ def _unfold_from(select: exp.Select, binding: Binding) -> None:
     if found is None:
         raise UnfoldError(f"no keys join {', '.join(sorted(set(tables)))}")
     names, keys = found
-    select.set("from_", exp.From(this=exp.Table(this=_identifier(names[0]))))
+    select.set("from_", exp.From(this=exp.Table(this=identifier(names[0]))))
     select.set("joins", [])
     for name, key in zip(names[1:], keys, strict=True):
         on = exp.EQ(
-            this=exp.Column(this=_identifier(key.column), table=_identifier(key.table)),
-            expression=exp.Column(this=_identifier(key.ref_column), table=_identifier(key.ref_table)),
+            this=exp.Column(this=identifier(key.column), table=identifier(key.table)),
+            expression=exp.Column(this=identifier(key.ref_column), table=identifier(key.ref_table)),
         )
-        select.append("joins", exp.Join(this=exp.Table(this=_identifier(name)), on=on))
+        select.append("joins", exp.Join(this=exp.Table(this=identifier(name)), on=on))
 
 
 def _unfold_column(column: exp.Column, binding: Binding) -> None:
@@ -336,10 +336,10 @@ def _unfold_column(column: exp.Column, binding: Binding) -> None:
         alone = (
             select is not None and not select.args.get("joins") and select.find_ancestor(exp.Select) is None
         )
-        column.set("this", _identifier(name))
+        column.set("this", identifier(name))
         column.meta["place"] = (table, name)
         if not column.table and not alone:
-            column.set("table", _identifier(table))
+            column.set("table", identifier(table))
     elif match[1] == "t":
         raise UnfoldError("a table stands where a column should")
 
@@ -375,7 +375,8 @@ def _at(items: tuple, number: str):
     return items[int(number)]
 
 
-def _identifier(name: str) -> exp.Identifier:
+def identifier(name: str) -> exp.Identifier:
+    """A name, quoted where SQLite or sqlglot would read it otherwise."""
     simple = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
     return exp.to_identifier(name, quoted=not simple or name.upper() in _RESERVED)
 

@@ -262,6 +262,11 @@ def _link_parts(
             links.words[i].part_tables = tuple(part_tables)
 
 
+def content_words(question: str) -> list[str]:
+    """The words of a question that say something: no grammar, no signs."""
+    return [t for t in _WORD.findall(question) if any(map(str.isalnum, t)) and t.casefold() not in _STOP]
+
+
 def open_words(question: str) -> list[str]:
     """The words of a question that `near` may be asked about."""
     return [text.casefold() for text in _WORD.findall(question) if _may_be_near(text)]

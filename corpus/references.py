@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from corpus.contents import Contents
 from corpus.linking import Links, Near, Value, link, name_words
+from corpus.relevance import relevant
 from corpus.schema import Column, Schema, Table
 
 MAX_TABLES, MAX_COLUMNS, MAX_VALUES = 24, 64, 16
@@ -95,6 +96,8 @@ def ask(
     """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart;
     `near` finds names that mean about the same as a word.
     """
+    if len(schema.tables) > MAX_TABLES:
+        schema = relevant(question, schema, contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS)
     links = link(question, schema, contents, max_values=MAX_VALUES, near=near)
     binding, kept = _number(schema, links, shuffle)
     return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", f"{ASK}{_question(links, binding)}{SQL}", binding)

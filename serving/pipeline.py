@@ -14,7 +14,7 @@ from corpus import references
 from corpus.grammar_tokens import Grammar, Vocabulary
 from corpus.linking import Near
 from corpus.mixture import tell_prompt, told, verify_prompt
-from corpus.references import YES, Binding
+from corpus.references import YES, Binding, Prompt
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
 from .candidates import Choice, Context, choose
@@ -154,17 +154,7 @@ class Pipeline:
             return []
         started = time.perf_counter()
         prompts = [references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions]
-        found = self.engine.generate(
-            [prompt.text for prompt in prompts],
-            max_tokens=self._max_tokens,
-            n=self._candidates,
-            allowed=None
-            if self._mask is None
-            else [self._mask.allowed(prompt.binding) for prompt in prompts],
-            constraints=None
-            if self._grammar is None
-            else [Grammar(prompt.binding, self._grammar) for prompt in prompts],
-        )
+        found = self._generate(prompts)
         choices = [
             choose(
                 prompt,
@@ -173,6 +163,8 @@ class Pipeline:
                 run=self._run_candidates,
                 weigh=partial(self._weigh, text, database),
             )
+            if prompt.binding.columns
+            else "The database has no table that a question could be asked of."
             for prompt, completions, (text, database) in zip(prompts, found, questions, strict=True)
         ]
         answers = [
@@ -198,6 +190,23 @@ class Pipeline:
             )
             for choice, completions, (_, database) in zip(choices, found, questions, strict=True)
         ]
+
+    def _generate(self, prompts: Sequence[Prompt]) -> list[list[Completion]]:
+        """Candidates for each prompt; none where it has nothing to ask of."""
+        asked = [prompt for prompt in prompts if prompt.binding.columns]
+        if not asked:
+            return [[] for _ in prompts]
+        mask, grammar = self._mask, self._grammar
+        found = iter(
+            self.engine.generate(
+                [prompt.text for prompt in asked],
+                max_tokens=self._max_tokens,
+                n=self._candidates,
+                allowed=None if mask is None else [mask.allowed(prompt.binding) for prompt in asked],
+                constraints=None if grammar is None else [Grammar(prompt.binding, grammar) for prompt in asked],
+            )
+        )
+        return [next(found) if prompt.binding.columns else [] for prompt in prompts]
 
     def _weigh(self, question: str, database: Database, statements: Sequence[str]) -> list[float]:
         """What the signals that look at a statement alone make of each, to the power that each was given."""
@@ -228,7 +237,7 @@ class Pipeline:
             abstain=error is not None or confidence < self.abstain_below,
             signals=readings,
             model=self.engine.model_name,
-            prompt_tokens=found[0].prompt_tokens,
+            prompt_tokens=found[0].prompt_tokens if found else 0,
             completion_tokens=sum(len(one.token_ids) for one in found),
             ms=ms,
             error=error,
