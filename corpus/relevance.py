@@ -19,7 +19,7 @@ LENGTH = 0.5
 """A word of a table's name; all its words; a word of a column's name; a value."""
 NEIGHBOUR = 0.35
 """Of a neighbour's worth that a table has too."""
-LEAST = float(__import__("os").environ.get("LEAST", "0.45"))
+LEAST = 0.45
 """Tables worth less than this share of the best are left out."""
 KEPT = 16
 LONGEST = 5

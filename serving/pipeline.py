@@ -203,7 +203,9 @@ class Pipeline:
                 max_tokens=self._max_tokens,
                 n=self._candidates,
                 allowed=None if mask is None else [mask.allowed(prompt.binding) for prompt in asked],
-                constraints=None if grammar is None else [Grammar(prompt.binding, grammar) for prompt in asked],
+                constraints=None
+                if grammar is None
+                else [Grammar(prompt.binding, grammar) for prompt in asked],
             )
         )
         return [next(found) if prompt.binding.columns else [] for prompt in prompts]

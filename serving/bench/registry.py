@@ -43,6 +43,7 @@ _BENCHMARKS = (
     Benchmark(
         "optimizer", "a step of MuonClip beside torch.optim.Muon's and its peers'", "serving.bench.optimizer"
     ),
+    Benchmark(
         "grammar",
         "the share of training queries that the grammar takes (SURESQL_DATA says where), and its cost",
         "serving.bench.grammar",
@@ -52,7 +53,6 @@ _BENCHMARKS = (
         "Spider's dev questions with and without 1,000 tables around; SURESQL_DATA says where",
         "serving.bench.linking",
     ),
-    Benchmark("optimizer", "a step of MuonClip beside torch.optim.Muon's", "serving.bench.optimizer"),
     Benchmark(
         "model",
         "training speed beside transformers' DeepSeek-V3 with torch.optim.Muon",
