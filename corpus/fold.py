@@ -275,15 +275,25 @@ def unfold(text: str, binding: Binding) -> str:
     for column in list(tree.find_all(exp.Column)):
         _unfold_column(column, binding)
     for table in list(tree.find_all(exp.Table)):
-        if (match := _PLACEHOLDER.match(table.name)) and match[1] == "t":
+        if (match := _pending(table)) and match[1] == "t":
             table.set("this", identifier(_at(binding.tables, match[2])))
+            table.meta["known"] = True
     for node in tuple(tree.find_all(exp.Column)):  # columns have their places by now, which values go by
-        if (match := _PLACEHOLDER.match(node.name)) and match[1] == "v":
+        if (match := _pending(node)) and match[1] == "v":
             node.replace(_literal(node, _at(binding.values, match[2]), match))
-    sql = tree.sql(dialect="sqlite")
-    if "__" in sql and re.search(r"\b__[tcv]\d", sql):
+    named = tree.find_all(exp.Column, exp.Table)
+    if any(map(_pending, named)) or any(map(_stray, tree.find_all(exp.Anonymous, exp.Alias, exp.TableAlias))):
         raise UnfoldError("a reference stands where none can")
-    return sql
+    return tree.sql(dialect="sqlite")
+
+
+def _pending(node: exp.Column | exp.Table) -> re.Match[str] | None:
+    """The reference that a node still is; a name of the database may look like one."""
+    return None if node.meta.get("known") else _PLACEHOLDER.match(node.name)
+
+
+def _stray(node: exp.Expr) -> bool:
+    return _PLACEHOLDER.match(node.name or node.alias) is not None
 
 
 def _own_columns(select: exp.Select) -> Iterator[exp.Column]:
@@ -297,7 +307,7 @@ def _unfold_from(select: exp.Select, binding: Binding) -> None:
     if from_ is None:
         tables = []
         for column in _own_columns(select):
-            if (match := _PLACEHOLDER.match(column.name)) and match[1] == "c":
+            if (match := _pending(column)) and match[1] == "c":
                 tables.append(_at(binding.columns, match[2])[0])
         if not tables:
             raise UnfoldError("neither FROM nor a column says which table is meant")
@@ -316,18 +326,23 @@ def _unfold_from(select: exp.Select, binding: Binding) -> None:
     if found is None:
         raise UnfoldError(f"no keys join {', '.join(sorted(set(tables)))}")
     names, keys = found
-    select.set("from_", exp.From(this=exp.Table(this=identifier(names[0]))))
+    select.set("from_", exp.From(this=_known(exp.Table(this=identifier(names[0])))))
     select.set("joins", [])
     for name, key in zip(names[1:], keys, strict=True):
         on = exp.EQ(
-            this=exp.Column(this=identifier(key.column), table=identifier(key.table)),
-            expression=exp.Column(this=identifier(key.ref_column), table=identifier(key.ref_table)),
+            this=_known(exp.Column(this=identifier(key.column), table=identifier(key.table))),
+            expression=_known(exp.Column(this=identifier(key.ref_column), table=identifier(key.ref_table))),
         )
-        select.append("joins", exp.Join(this=exp.Table(this=identifier(name)), on=on))
+        select.append("joins", exp.Join(this=_known(exp.Table(this=identifier(name))), on=on))
+
+
+def _known(node: exp.Expr) -> exp.Expr:
+    node.meta["known"] = True
+    return node
 
 
 def _unfold_column(column: exp.Column, binding: Binding) -> None:
-    match = _PLACEHOLDER.match(column.name)
+    match = _pending(column)
     if not match:
         return
     if match[1] == "c":
@@ -337,7 +352,7 @@ def _unfold_column(column: exp.Column, binding: Binding) -> None:
             select is not None and not select.args.get("joins") and select.find_ancestor(exp.Select) is None
         )
         column.set("this", identifier(name))
-        column.meta["place"] = (table, name)
+        column.meta.update(place=(table, name), known=True)
         if not column.table and not alone:
             column.set("table", identifier(table))
     elif match[1] == "t":
