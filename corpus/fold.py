@@ -287,7 +287,7 @@ def unfold(text: str, binding: Binding) -> str:
     return tree.sql(dialect="sqlite")
 
 
-def _pending(node: exp.Column | exp.Table) -> re.Match[str] | None:
+def _pending(node: exp.Expr) -> re.Match[str] | None:
     """The reference that a node still is; a name of the database may look like one."""
     return None if node.meta.get("known") else _PLACEHOLDER.match(node.name)
 

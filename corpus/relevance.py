@@ -1,25 +1,26 @@
 """Which tables of a large database a question is about: the part of the schema that goes into the prompt.
 
-A table is worth what the question's words say of it: each word that its name, its columns or its values have, the more the
-fewer other tables have it too; and a share of what the tables that it has keys to are worth, since answers are joined. What is
-asked of the schema alone is built once for each and kept.
+Each word of the question speaks for the tables that have it in their name, in a column's or among their values, the more
+the fewer there are. A table is worth what the words say of it or, discounted, of a table that it has a key to, whichever is
+more for each word: so that what together covers a question stands before what has one of its words. What is asked of the
+schema alone is built once for each and kept.
 """
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
 from corpus.contents import Contents
 from corpus.linking import content_words, name_words, stem
-from corpus.schema import Schema, Table
+from corpus.schema import Schema
 
-TABLE, WHOLE, COLUMN, VALUE = 3.0, 1.0, 1.5, 2.5
-LENGTH = 0.5
-"""A word of a table's name; all its words; a word of a column's name; a value."""
-NEIGHBOUR = 0.35
-"""Of a neighbour's worth that a table has too."""
-LEAST = 0.45
+TABLE, WHOLE, COLUMN, VALUE = 3.0, 0.5, 2.5, 2.5
+"""A word of a table's name; more if the name has no other; a word of a column's name; a value."""
+LENGTH = 0.3
+"""A table's name says less by each word the more it has: divided by their number to this power."""
+NEIGHBOUR = 0.7
+LEAST = 0.6
 """Tables worth less than this share of the best are left out."""
 KEPT = 16
 LONGEST = 5
@@ -68,35 +69,47 @@ def worth(question: str, schema: Schema, contents: Contents) -> dict[str, float]
     """What each table is worth to the question; tables worth nothing are left out."""
     index = _index(schema)
     found: defaultdict[str, float] = defaultdict(float)
-    words = content_words(question)
-    stems = {stem(word) for word in words}
-    for word in stems:
-        for table in (named := index.named.get(word, set())):
-            found[table] += TABLE * index.rarity(named) / len(index.words[table]) ** LENGTH
-        for table in (having := index.columned.get(word, set())):
-            found[table] += COLUMN * index.rarity(having)
-    for table in list(found):
-        if index.words[table] <= stems:
-            found[table] += WHOLE
-    for places in _values(words, contents):
-        tables = {table for table, _ in places if table in index.tables}
-        for table in tables:
-            found[table] += VALUE * index.rarity(tables)
-    own = dict(found)
-    for table, value in own.items():
-        for other in index.neighbours[table]:
-            found[other] = max(found[other], own.get(other, 0.0) + NEIGHBOUR * value)
+    for said in _said(content_words(question), index, contents):
+        around: dict[str, float] = dict(said)
+        for table, value in said.items():
+            for other in index.neighbours.get(table, ()):
+                around[other] = max(around.get(other, 0.0), NEIGHBOUR * value)
+        for table, value in around.items():
+            found[table] += value
     return dict(found)
 
 
-def _values(words: Sequence[str], contents: Contents) -> Iterable[dict[tuple[str, str], str]]:
+def _said(words: Sequence[str], index: _Index, contents: Contents) -> Iterator[dict[str, float]]:
+    """What each different word, and each value, says of tables."""
+    stems = dict.fromkeys(map(stem, words))
+    values: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for first, length, places in _values(words, contents):
+        tables = {table for table, _ in places if table in index.tables}
+        for table in tables:
+            values[stem(words[first])][table] = VALUE * index.rarity(tables) * length**0.5
+    for word in stems:
+        said = values[word]
+        named, having = index.named.get(word, set()), index.columned.get(word, set())
+        for table in named:
+            own = index.words[table]
+            more = WHOLE / len(own) if own <= stems.keys() else 0.0
+            said[table] = max(said.get(table, 0.0), TABLE * index.rarity(named) / len(own) ** LENGTH + more)
+        for table in having:
+            said[table] = max(said.get(table, 0.0), COLUMN * index.rarity(having))
+        yield said
+
+
+def _values(
+    words: Sequence[str], contents: Contents
+) -> Iterator[tuple[int, int, dict[tuple[str, str], str]]]:
+    """Spans that stand in the contents, the longest first: where each begins, its words, and the columns that hold it."""
     taken = [False] * len(words)
     for length in range(min(LONGEST, len(words)), 0, -1):
         for first in range(len(words) - length + 1):
             span = slice(first, first + length)
             if not any(taken[span]) and (places := contents.find(" ".join(words[span]))):
                 taken[span] = [True] * length
-                yield places
+                yield first, length, places
 
 
 def relevant(
@@ -108,25 +121,19 @@ def relevant(
     """
     index = _index(schema)
     values = worth(question, schema, contents)
-    ranked = sorted(values, key=lambda name: -values[name])
-    best = values[ranked[0]] if ranked else 0.0
-    chosen: dict[str, None] = {}
+    ranked = sorted(values, key=lambda name: -values[name]) or [table.name for table in schema.tables]
+    least = LEAST * max(values.values(), default=0.0)
+    chosen: set[str] = set()
     columns = 0
-
-    def take(table: Table) -> None:
-        nonlocal columns
-        if table.name not in chosen and len(chosen) < most_tables:
-            chosen[table.name] = None
-            columns += len(table.columns)
-
-    for name in ranked or [table.name for table in schema.tables]:
-        if values.get(name, 0.0) < LEAST * best or columns >= most_columns:
+    for name in ranked:
+        if values.get(name, 0.0) < least or columns >= most_columns or len(chosen) >= most_tables:
             break
-        take(index.tables[name])
-    for name in list(chosen):  # a table of keys alone joins two that were chosen
-        for between in index.neighbours[name]:
-            if len(index.neighbours[between] & chosen.keys()) > 1:
-                take(index.tables[between])
+        chosen.add(name)
+        columns += len(index.tables[name].columns)
+    for name in sorted(chosen):  # a table of keys alone joins two that were chosen
+        for between in sorted(index.neighbours.get(name, ())):
+            if len(index.neighbours[between] & chosen) > 1 and len(chosen) < most_tables:
+                chosen.add(between)
     tables = tuple(table for table in schema.tables if table.name in chosen)
     keys = tuple(k for k in schema.foreign_keys if k.table in chosen and k.ref_table in chosen)
     return Schema(tables, keys)
