@@ -59,7 +59,7 @@ def _run(settings: Settings, data: Path) -> dict[str, Any]:
         file.write_text("".join(json.dumps({f: getattr(e, f) for f in fields}) + "\n" for e in chosen))
         alone = evaluate(pipeline, file, own, among / "alone.predictions")
         crowded = evaluate(pipeline, file, among, among / "crowded.predictions")
-        times = _times(chosen, among, pipeline.near)
+        times = _times(chosen, among, getattr(pipeline, "near", None))
         seconds = _seconds(chosen[:40], pipeline, own), _seconds(chosen[:40], pipeline, among)
     return {
         "questions": len(chosen),
