@@ -75,7 +75,7 @@ class MuonClip(torch.optim.Optimizer):
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         nesterov: bool = False,
-        ns_method: Method = "two_pass",
+        ns_method: Method = "three_pass",
         ns_steps: int = STEPS,
         ns_dtype: torch.dtype | None = None,
         betas: tuple[float, float] = (0.9, 0.95),

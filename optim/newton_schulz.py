@@ -4,7 +4,8 @@ Muon's update is U V^T of the momentum's singular value decomposition U S V^T. P
 value that is not tiny near 1, and near is enough (Keller Jordan, kellerjordan.github.io/posts/muon; Kimi K2, arXiv 2507.20534,
 Algorithm 1). The ways to it here, for a stack of matrices `[B, n, m]`:
 
-two_pass        two polynomials of degrees 17 and 33 (`optim.two_pass`): the default
+three_pass      three polynomials of degree 9 (`optim.two_pass`), 18 products where quintics take 25: the default
+two_pass        two, of degrees 17 and 33, 15 products: the fastest, less exact on weak directions
 quintic         X <- a X + b (X X^T) X + c (X X^T)^2 X, five times: what `torch.optim.Muon` and Kimi K2 do
 polar_express   quintics with other coefficients at each step (Amsel et al., arXiv 2505.16932), five times
 gram            the quintics, iterated on the smaller Gram matrix, which is taken anew after two steps for the rounding's sake
@@ -22,10 +23,10 @@ from torch import Tensor
 
 from optim.errors import OptimError
 from optim.fast_dtype import agreed_dtype, fast_dtype
-from optim.two_pass import EPS, two_pass
+from optim.two_pass import EPS, PASSES, in_passes
 from optim.workspace import Workspace
 
-Method = Literal["two_pass", "quintic", "polar_express", "gram"]
+Method = Literal["three_pass", "two_pass", "quintic", "polar_express", "gram"]
 METHODS: tuple[str, ...] = get_args(Method)
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -54,7 +55,7 @@ def newton_schulz(
     """Orthogonalise each matrix of a stack `[..., n, m]`; the result has the shape given, in `dtype`.
 
     `dtype` is what the products are computed in, by default what is fast on the device (`fast_dtype`). A
-    matrix of zeros stays zero. `two_pass` has no `steps`.
+    matrix of zeros stays zero. `three_pass` and `two_pass` have no `steps`.
     """
     *stack, n, m = matrices.shape
     x_Bnm = matrices.reshape(-1, n, m).to(dtype or fast_dtype(matrices.device), copy=True)
@@ -63,8 +64,8 @@ def newton_schulz(
 
 def orthogonalise(x_Bnm: Tensor, method: str, steps: int, scale: float, space: Workspace) -> Tensor:
     """`scale` times the orthogonalised matrices, in the memory of x_Bnm or of `space`; x_Bnm is overwritten."""
-    if method == "two_pass":
-        return two_pass(x_Bnm, scale, space)
+    if method in PASSES:
+        return in_passes(PASSES[method], x_Bnm, scale, space)
     coefficients = step_coefficients(method, steps)
     precision = torch.promote_types(x_Bnm.dtype, torch.float32)
     norm_B11 = torch.linalg.vector_norm(x_Bnm, dim=(1, 2), keepdim=True, dtype=precision)

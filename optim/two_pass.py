@@ -1,4 +1,4 @@
-"""Two polynomials of high degree instead of five quintics: the same orthogonalisation from three fifths of the products.
+"""Two or three polynomials of high degree instead of five quintics: the same orthogonalisation from fewer products.
 
 Newton-Schulz multiplies X by a polynomial of its Gram matrix A = X X^T; five quintics f_i(x) = x h_i(x^2), each of degree 2 in A,
 cost 25 n^3 for a matrix n x 2n (in units of 2 n^3 operations). Polynomials of one matrix commute, so that one of degree 2^k
@@ -6,15 +6,15 @@ needs k products only, if it is built by squaring::
 
     y_1 = (A - c)^2 + b,   y_j = y_(j-1)^2 + beta_j y_i + gamma_j  (i < j),   h = alpha y_k-1^2 + beta y_i + gamma
 
-Two passes, of degrees 2^3 and 2^4 in A (17 and 33 in X), cost 15. Every intermediate stays of the size of its terms, which
-bfloat16 needs: a sum of monomials cancels to nothing. Between the passes the Gram matrix is taken anew; carrying it along would
-be one product less and multiply its rounding by h^2.
+Three passes of degree 2^2 in A (9 in X) cost 18; two, of degrees 2^3 and 2^4 (17 and 33 in X), cost 15. Every intermediate
+stays of the size of its terms, which bfloat16 needs: a sum of monomials cancels to nothing. Between the passes the Gram matrix
+is taken anew; carrying it along would be fewer products and multiply its rounding by h^2.
 
 The constants (`optim.two_pass_fit` prints them) minimise the largest error on [1/REACH, 1] of the first pass, then that of the
-second on the first's range: the greedy choice, which is the best one (Polar Express, arXiv 2505.16932, theorem 3.1), within
-this family. The first falls short of the best polynomial of its degree by 0.0004 in its error; the second by 0.11 (0.37, not
-0.26), for want of free coefficients. Among seconds of about that error this one was taken for the least error in bfloat16 on
-real momenta.
+next on the range of the one before: the greedy choice, which is the best one (Polar Express, arXiv 2505.16932, theorem 3.1).
+Every polynomial of degree 4 has the form above, so that the three are the best of their degree; of degree 8 it comes within
+0.0004 of the best error, of degree 16 within 0.11 (0.37, not 0.26), for want of free coefficients. That is why two passes are not
+the default: weak directions of real momenta are served up to a fifth worse than by quintics.
 
 The scale is the Schatten 4-norm, ||A||_F^(1/2): never below the largest singular value and up to n^(1/4) times closer to it
 than the Frobenius norm.
@@ -22,6 +22,7 @@ than the Frobenius norm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,17 +63,44 @@ SECOND = Squarings(
 )
 
 
-def two_pass(x_Bnm: Tensor, scale: float, space: Workspace) -> Tensor:
-    """The orthogonalised matrices times `scale`, in memory of `space`; x_Bnm is overwritten."""
-    gram_Bss = _gram(x_Bnm, space)
-    squared_B11 = torch.linalg.vector_norm(gram_Bss, dim=(1, 2), keepdim=True, dtype=torch.float64)
-    inverse_B11 = (HEADROOM * squared_B11.sqrt()).clamp_(min=EPS).reciprocal_()
-    gram_Bss.mul_(inverse_B11.square().to(x_Bnm.dtype))
-    h_Bss = evaluate(FIRST, gram_Bss, 1.0, space).mul_(inverse_B11.to(x_Bnm.dtype))
-    y_Bnm = space.take("turned", tuple(x_Bnm.shape), x_Bnm.dtype, x_Bnm.device)
-    _apply(h_Bss, x_Bnm, y_Bnm)
-    h_Bss = evaluate(SECOND, _gram(y_Bnm, space), scale, space)
-    return _apply(h_Bss, y_Bnm, x_Bnm)
+THREE_REACH = 500
+THREE = (
+    Squarings(
+        0.5746158414509093,
+        -0.09645132027444847,
+        ((0, -0.04247064737401729, 0.06933110097418727),),
+        272.1542610486444,
+    ),
+    Squarings(
+        2.3742371266640467,
+        -1.6104106228797956,
+        ((0, -0.03285877208859844, 0.22172340083349518),),
+        0.3930740493105227,
+    ),
+    Squarings(
+        2.05845784666848,
+        -0.9659232379289406,
+        ((0, -0.15259178693434983, 0.8957677756020916),),
+        0.308651392915085,
+    ),
+)
+PASSES = {"two_pass": (FIRST, SECOND), "three_pass": THREE}
+
+
+def in_passes(passes: Sequence[Squarings], x_Bnm: Tensor, scale: float, space: Workspace) -> Tensor:
+    """The orthogonalised matrices times `scale`, in memory of x_Bnm, which is overwritten, or of `space`."""
+    other_Bnm = space.take("turned", tuple(x_Bnm.shape), x_Bnm.dtype, x_Bnm.device)
+    for number, polynomial in enumerate(passes):
+        gram_Bss = _gram(x_Bnm, space)
+        if number == 0:
+            squared_B11 = torch.linalg.vector_norm(gram_Bss, dim=(1, 2), keepdim=True, dtype=torch.float64)
+            inverse_B11 = (HEADROOM * squared_B11.sqrt()).clamp_(min=EPS).reciprocal_()
+            gram_Bss.mul_(inverse_B11.square().to(x_Bnm.dtype))
+        h_Bss = evaluate(polynomial, gram_Bss, scale if number == len(passes) - 1 else 1.0, space)
+        if number == 0:
+            h_Bss.mul_(inverse_B11.to(x_Bnm.dtype))
+        x_Bnm, other_Bnm = _apply(h_Bss, x_Bnm, other_Bnm), x_Bnm
+    return x_Bnm
 
 
 def evaluate(polynomial: Squarings, a_Bss: Tensor, scale: float, space: Workspace) -> Tensor:

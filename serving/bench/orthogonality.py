@@ -18,7 +18,7 @@ STEPS = 4
 
 
 def errors(checkpoint: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """By kind of matrix and method, all in bfloat16 but `two_pass_float32`: the root mean square of O - U V^T per direction, the
+    """By kind of matrix and method, in bfloat16 but `three_pass_float32`: the root mean square of O - U V^T per direction, the
     least and the largest singular value of O among directions stronger than 1/500 of the Frobenius norm.
 
     `torch` is `torch.optim.Muon`'s own function.
@@ -28,7 +28,9 @@ def errors(checkpoint: Path) -> dict[str, dict[str, dict[str, float]]]:
         methods[method] = lambda given, method=method: newton_schulz(  # type: ignore[misc]
             given, dtype=torch.bfloat16, method=method
         )
-    methods["two_pass_float32"] = lambda given: newton_schulz(given, dtype=torch.float32, method="two_pass")
+    methods["three_pass_float32"] = lambda given: newton_schulz(
+        given, dtype=torch.float32, method="three_pass"
+    )
     return {
         kind: {name: _error(given, method(given)) for name, method in methods.items()}
         for kind, given in (synthetic() | momenta(checkpoint)).items()

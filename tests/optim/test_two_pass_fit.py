@@ -1,10 +1,10 @@
-"""That the constants of the first pass are what the fit finds; the second's take a minute."""
+"""That the constants are what the fit finds; the last one takes a minute."""
 
 import numpy as np
 import pytest
 
-from optim.two_pass import FIRST, REACH, SECOND, Squarings
-from optim.two_pass_fit import FIRST_TERMS, SECOND_TERMS, evaluate, fit, minimax
+from optim.two_pass import FIRST, REACH, SECOND, THREE, Squarings
+from optim.two_pass_fit import FIRST_TERMS, SECOND_TERMS, evaluate, fit, minimax, three_passes
 
 
 def as_array(polynomial: Squarings) -> np.ndarray:
@@ -22,6 +22,12 @@ def error(polynomial: Squarings, terms: tuple[int, ...], low: float, high: float
 def test_the_first_pass_is_as_good_as_any_polynomial_of_its_degree():
     best = minimax(3, 1 / REACH, 1.0)[1]
     assert best - 1e-3 < error(FIRST, FIRST_TERMS, 1 / REACH, 1.0) < best + 2e-3
+
+
+def test_the_three_passes_are_the_best_of_their_degree():
+    for (constants, error_), polynomial in zip(three_passes(), THREE, strict=True):
+        np.testing.assert_allclose(as_array(polynomial), constants, rtol=1e-4)
+        assert error_ < 1
 
 
 @pytest.mark.slow
