@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-
 _CACHED = 1 << 17  # numbers at a time: half a megabyte of float32 stays in a core's cache from pass to pass
 
 
