@@ -22,7 +22,8 @@ from model.swiglu import SwiGLU
 class Router(nn.Module):
     """Chooses each token's experts by sigmoid score plus a bias that balances the load without a loss.
 
-    load_E counts the tokens that each expert got in training since the last `update_router_bias`.
+    load_E counts the tokens that each expert got in training since the last `update_router_bias`. While `watched`, `seen`
+    holds the last forward's scores [N, E] and choice [N, A], for `sequence_balance`.
     """
 
     e_score_correction_bias: Tensor
@@ -34,6 +35,8 @@ class Router(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
         self.register_buffer("e_score_correction_bias", torch.zeros(config.n_routed_experts))
         self.register_buffer("load_E", torch.zeros(config.n_routed_experts), persistent=False)
+        self.watched = False
+        self.seen: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Weights and indices of the chosen experts, both [N, A]; scores are float32 even under autocast."""
@@ -44,6 +47,8 @@ class Router(nn.Module):
         if config.n_group > 1:
             choice_NE = self._keep_best_groups(choice_NE)
         experts_NA = choice_NE.topk(config.num_experts_per_tok, dim=-1, sorted=False).indices
+        if self.watched:
+            self.seen = scores_NE, experts_NA
         weights_NA = scores_NE.gather(1, experts_NA)
         if config.norm_topk_prob:
             weights_NA = weights_NA / (weights_NA.sum(-1, keepdim=True) + 1e-20)
@@ -215,6 +220,21 @@ def experts_reference(x_ND: Tensor, weights_NA: Tensor, experts_NA: Tensor, expe
             row = row + weight * (experts.down_proj[e] @ hidden_I)
         rows.append(row)
     return torch.stack(rows)
+
+
+def sequence_balance(scores_NE: Tensor, experts_NA: Tensor, valid_BT: Tensor) -> Tensor:
+    """DeepSeek-V3's sequence-wise balance loss (arXiv 2412.19437, eq. 17 to 20) without its factor alpha, mean over sequences.
+
+    1 where a sequence's tokens and scores are spread evenly, E / A where all go to the same experts. Padding does not count.
+    """
+    E, A = scores_NE.shape[1], experts_NA.shape[1]
+    length_B1 = valid_BT.sum(1, keepdim=True)
+    valid_BT1 = valid_BT[..., None].to(scores_NE.dtype)
+    chosen_BTE = torch.zeros_like(scores_NE).scatter_(1, experts_NA, 1.0).view(*valid_BT.shape, E)
+    f_BE = (chosen_BTE * valid_BT1).sum(1) * E / (A * length_B1)
+    share_BTE = (scores_NE / scores_NE.sum(-1, keepdim=True)).view(*valid_BT.shape, E)
+    P_BE = (share_BTE * valid_BT1).sum(1) / length_B1
+    return (f_BE * P_BE).sum(-1).mean()
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from model.attention import LatentAttention
 from model.config import ModelConfig
 from model.errors import ModelError
 from model.head import linear_cross_entropy
-from model.moe import Experts, MixtureOfExperts, Router
+from model.moe import Experts, MixtureOfExperts, Router, sequence_balance
 from model.rmsnorm import RMSNorm
 from model.rotary import rotary_table
 from model.swiglu import SwiGLU
@@ -49,6 +49,8 @@ class Transformer(nn.Module):
     """The language model; parameters bear Hugging Face's names without the `model.` prefix, experts stacked.
 
     Sequences are padded on the right, so that the causal order alone keeps padding out of what precedes it.
+    balance_loss: weight (alpha) of the sequence-wise balance loss that `loss` adds for each layer with experts; DeepSeek-V3
+    takes 1e-4, Kimi K2 none.
     The arithmetic is the parameters' dtype; wrap calls in `torch.autocast` for another (model.speed says
     which of the two is faster on a machine).
     """
@@ -62,6 +64,7 @@ class Transformer(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
+        self.balance_loss = 0.0
         self._rotary_TR = torch.empty(0, 0)
         if self.embed_tokens.weight.device.type != "meta":
             self.initialise_()
@@ -118,6 +121,9 @@ class Transformer(nn.Module):
         targets_BT[b, t] is the token that follows tokens_BT[b, t]; branch_BT as in `forward`. The head runs at
         those positions alone.
         """
+        routers = [module for module in self.modules() if isinstance(module, Router)]
+        for router in routers:
+            router.watched, router.seen = self.balance_loss > 0, None
         hidden_BTD = self(tokens_BT, branch_BT)
         position_S = (targets_BT.flatten() != NO_TARGET).nonzero().squeeze(1)
         if not len(position_S):
@@ -126,7 +132,14 @@ class Transformer(nn.Module):
             )
         hidden_SD = hidden_BTD.flatten(0, 1).index_select(0, position_S)
         targets_S = targets_BT.flatten().index_select(0, position_S)
-        return linear_cross_entropy(hidden_SD, self.lm_head.weight, targets_S), len(position_S)
+        loss = linear_cross_entropy(hidden_SD, self.lm_head.weight, targets_S)
+        pad = self.config.pad_token_id
+        valid_BT = torch.ones_like(tokens_BT, dtype=torch.bool) if pad is None else tokens_BT != pad
+        for router in routers:
+            if router.seen is not None:
+                loss = loss + self.balance_loss * sequence_balance(*router.seen, valid_BT)
+                router.watched, router.seen = False, None
+        return loss, len(position_S)
 
     def _rotary(self, length: int, device: torch.device) -> Tensor:
         if len(self._rotary_TR) < length or self._rotary_TR.device != device:

@@ -6,7 +6,7 @@ import torch
 from tiny_models import TINY, seeded, tokens
 
 from model import update_router_bias
-from model.moe import Experts, MixtureOfExperts, Router, Routes, experts_reference, round_up
+from model.moe import Experts, MixtureOfExperts, Router, Routes, experts_reference, round_up, sequence_balance
 
 
 def some_experts() -> Experts:
@@ -108,3 +108,34 @@ def test_evaluation_counts_no_load() -> None:
     model = seeded(TINY)
     model(tokens(TINY))
     assert not any(module.load_E.any() for module in model.modules() if isinstance(module, Router))
+
+
+def test_sequence_balance_is_deepseeks_formula_sequence_by_sequence() -> None:
+    torch.manual_seed(0)
+    scores = torch.rand(2, 9, 8)
+    chosen = scores.topk(2).indices
+    valid = torch.ones(2, 9, dtype=torch.bool)
+    valid[1, 6:] = False
+    losses = []
+    for s, c, length in ((scores[0], chosen[0], 9), (scores[1], chosen[1], 6)):
+        total = 0.0
+        for i in range(8):
+            f = 8 / (2 * length) * sum(int(i in c[t].tolist()) for t in range(length))
+            p = sum(float(s[t, i] / s[t].sum()) for t in range(length)) / length
+            total += f * p
+        losses.append(total)
+    found = sequence_balance(scores.flatten(0, 1), chosen.flatten(0, 1), valid)
+    assert abs(float(found) - sum(losses) / 2) < 1e-5
+
+
+def test_the_balance_loss_is_added_only_if_asked_for_and_reaches_the_router() -> None:
+    model, batch = seeded(TINY).train(), tokens(TINY)
+    plain, _ = model.loss(batch[:, :-1], batch[:, 1:])
+    router = model.layers[1].mlp.gate
+    (without,) = torch.autograd.grad(plain, router.weight)
+    model.balance_loss = 0.5
+    balanced, _ = model.loss(batch[:, :-1], batch[:, 1:])
+    (with_it,) = torch.autograd.grad(balanced, router.weight)
+    assert balanced > plain + 0.4  # one layer of experts, and the formula's least is about 1
+    assert (with_it - without).abs().max() > 1e-5
+    assert router.seen is None

@@ -23,6 +23,32 @@ SHAPES = {
 }
 
 
+def scaled_down(config: ModelConfig) -> ModelConfig:
+    """A preset's structure (q-LoRA, YaRN, groups, experts, tied or not) at sizes that run in a blink."""
+    return dataclasses.replace(
+        config,
+        vocab_size=512,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=min(4, config.num_attention_heads),
+        q_lora_rank=config.q_lora_rank and 24,
+        kv_lora_rank=32,
+        qk_nope_head_dim=max(8, config.qk_nope_head_dim // 8),
+        qk_rope_head_dim=max(8, config.qk_rope_head_dim // 8),
+        v_head_dim=max(8, config.v_head_dim // 8),
+        intermediate_size=128,
+        moe_intermediate_size=32,
+        n_routed_experts=min(32, config.n_routed_experts),
+        initializer_range=0.1,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+
+
+SHAPES |= {f"{name}_scaled": scaled_down(config) for name, config in PRESETS.items()}
+
+
 def seeded(config: ModelConfig, seed: int = 0) -> Transformer:
     """A random model whose router biases are random too."""
     torch.manual_seed(seed)
