@@ -1,4 +1,5 @@
-"""Speed of the embedded engine: one pass and one step by batch size, and beam search with a prefix's cache cold and warm."""
+"""Speed of the embedded engine: one pass and one step by batch size, beam search with a prefix's cache cold and warm, and vLLM's
+beside it."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from ..engines import decoding
 from ..engines.embedded import EXPERTS, PREFIX_BYTES
 from ..engines.prefixes import Prefixes
 from ..settings import Settings
+from .decode_peers import beside_vllm
 
 PROMPT_TOKENS, NEW_TOKENS, REPEATS = 400, 24, 3
 SCHEMA_TOKENS, QUESTION_TOKENS, BEAMS, SQL_TOKENS = 200, 35, 4, 40
@@ -48,6 +50,7 @@ def run(settings: Settings, experts: str = EXPERTS) -> dict[str, Any]:
             "beams_per_s": _rates(_beams, model, batch),
             "scores_per_s": _rates(_scores, model, batch),
         }
+    figures["one_at_a_time"] = beside_vllm(settings, model)
     return figures
 
 

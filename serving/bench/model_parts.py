@@ -31,7 +31,8 @@ def parts(
     x_BTD = torch.randn(batch, length, D, dtype=dtype, requires_grad=True)
     upstream_BTD = torch.randn(batch, length, D, dtype=dtype)
     targets_S = torch.randint(0, config.vocab_size, (tokens,))
-    layer, dense = model.layers[-1], model.layers[0].mlp
+    layer: Any = model.layers[-1]
+    dense: Any = model.layers[0].mlp
     rotary_TR = model._rotary(length, x_BTD.device)
     valid_BT = torch.ones(batch, length, dtype=torch.bool)
     sparse = sum(isinstance(one.mlp, MixtureOfExperts) for one in model.layers)

@@ -77,6 +77,11 @@ _BENCHMARKS = (
         "hostile statements and 100,000 mutations of them, by what they leave behind; known SQL refused",
         "serving.bench.walls",
     ),
+    Benchmark(
+        "experts",
+        "the cost of a layer by its number of experts; SURESQL_BENCH_PLOT names a figure to draw",
+        "serving.bench.experts",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",
