@@ -52,9 +52,10 @@ def _measure(count: int, dtype: torch.dtype) -> dict[str, Any]:
     torch.manual_seed(0)
     config = dataclasses.replace(PRESETS["nano"], n_routed_experts=count)
     ours = MixtureOfExperts(config)
+    their_config: Any = DeepseekV3Config  # takes more than its signature says
     layers: dict[str, nn.Module] = {"suresql": ours}
     for implementation in ("grouped_mm", "eager"):
-        theirs = DeepseekV3MoE(DeepseekV3Config(**hf_config(config), experts_implementation=implementation))
+        theirs = DeepseekV3MoE(their_config(**hf_config(config), experts_implementation=implementation))
         layers[f"transformers_{implementation}"] = theirs
     for layer in layers.values():
         for parameter in layer.parameters():
