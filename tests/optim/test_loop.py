@@ -1,5 +1,6 @@
 """The training loop on a real, tiny model."""
 
+import importlib.util
 import io
 import json
 import math
@@ -11,7 +12,16 @@ import torch
 from rich.console import Console
 from tiny_training import batches, build
 
-from optim import Checkpoints, DivergedError, Journal, LoopSettings, MovingAverage, OptimError, train_loop
+from optim import (
+    Checkpoints,
+    ConfigError,
+    DivergedError,
+    Journal,
+    LoopSettings,
+    MovingAverage,
+    OptimError,
+    train_loop,
+)
 
 
 def quiet(total, start=0, **options):
@@ -233,6 +243,26 @@ def test_a_log_that_cannot_be_opened_is_said_and_training_goes_on(tmp_path):
     _, outcome = run(2, journal=Journal(2, path=tmp_path / "file" / "log.jsonl", console=console))
     assert outcome.step == 2
     assert console.file.getvalue().count("log.jsonl cannot be written") == 1
+
+
+def test_events_for_tensorboard_are_written_or_the_missing_package_is_named(tmp_path):
+    journal = quiet(2, tensorboard=tmp_path / "events")
+    if importlib.util.find_spec("tensorboard"):
+        run(2, journal=journal)
+        assert list((tmp_path / "events").iterdir())
+    else:
+        with pytest.raises(
+            ConfigError, match=r"tensorboard is not installed; pip install 'suresql\[monitor\]'"
+        ):
+            run(2, journal=journal)
+
+
+def test_the_share_of_the_peak_is_told(tmp_path):
+    path = tmp_path / "log.jsonl"
+    run(1, journal=quiet(1, path=path, peak_flops=1e12), flops=lambda micro_batch: 1e6 * len(micro_batch[0]))
+    (entry,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert entry["flops_per_second"] == pytest.approx(8e6 / entry["seconds"], rel=0.5)
+    assert entry["mfu"] == pytest.approx(entry["flops_per_second"] / 1e12, abs=1e-4)
 
 
 def test_on_a_terminal_there_is_a_bar():
