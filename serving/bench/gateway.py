@@ -53,9 +53,9 @@ def run(settings: Settings) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = settings.checkpoint.name
-        mock, _ = stack.enter_context(_mock(model))
+        mock, _ = stack.enter_context(mock_engine(model))
         redis = stack.enter_context(_redis(home))
-        ours = stack.enter_context(_gateway(settings, home / "ours", mock, redis))
+        ours = stack.enter_context(gateway(settings, home / "ours", mock, redis))
         places = {"ours": ours, **_peers(stack, home, mock, model)}
         costs: dict[str, dict[str, list[float]]] = {
             name: {"plain": [], "stream": [], "rate": []} for name in places
@@ -101,9 +101,9 @@ def run(settings: Settings) -> dict[str, Any]:
 def _before_a_real_model(settings: Settings, home: Path) -> dict[str, Any]:
     """Throughput of the checkpoint in a server of its own, and of the same behind the gateway, turn by turn."""
     with contextlib.ExitStack() as stack:
-        engine, _, engine_key = stack.enter_context(_gateway(settings, home / "engine", None, None))
+        engine, _, engine_key = stack.enter_context(gateway(settings, home / "engine", None, None))
         url, _, key = stack.enter_context(
-            _gateway(settings, home / "front", engine, None, engine_key=engine_key)
+            gateway(settings, home / "front", engine, None, engine_key=engine_key)
         )
         model = settings.checkpoint.name
         ratios = []
@@ -139,9 +139,10 @@ async def _load(url: str, key: str, model: str, count: int, *, stream: bool, tok
 
 
 @contextlib.contextmanager
-def _mock(model: str) -> Iterator[tuple[str, int]]:
+def mock_engine(model: str, *more: str) -> Iterator[tuple[str, int]]:
+    """The engine that does no work: its address and its process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving.bench.mock_engine", model], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "serving.bench.mock_engine", model, *more], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -167,8 +168,13 @@ def _redis(home: Path) -> Iterator[str | None]:
 
 
 @contextlib.contextmanager
-def _gateway(
-    settings: Settings, home: Path, engine: str | None, redis: str | None, engine_key: str = ""
+def gateway(
+    settings: Settings,
+    home: Path,
+    engine: str | None,
+    redis: str | None,
+    engine_key: str = "",
+    **variables: str,
 ) -> Iterator[tuple[str, int, str]]:
     """A `suresql serve` with everything on: its address, its process and a key."""
     limits = Limits(10**8, 10**9, 10**12)
@@ -179,6 +185,7 @@ def _gateway(
         "SURESQL_CHECKPOINT": str(settings.checkpoint), "SURESQL_PORT": str(port), "SURESQL_QUEUE": "1000",
         "SURESQL_ENGINE": "embedded", "SURESQL_ENGINE_URLS": engine or "",
     }  # fmt: skip
+    environment |= variables
     if redis:
         environment["SURESQL_REDIS_URL"] = redis
     if engine_key:

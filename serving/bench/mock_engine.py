@@ -1,7 +1,11 @@
-"""An OpenAI server that does no work: what stands before it is all that a request costs. Run as a module; prints its port."""
+"""An OpenAI server that does no work: what stands before it is all that a request costs. Run as a module; prints its port.
+
+python -m serving.bench.mock_engine MODEL [SECONDS AT_ONCE]     # each answer takes so long, and so many are made at one time
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -31,44 +35,60 @@ _USAGE = json.dumps(
 ).encode()  # fmt: skip
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+def engine(model: str, seconds: float = 0.0, at_once: int = 1) -> Any:
     """The server, as ASGI."""
-    if scope["type"] != "http":
-        return
-    content, kind = b"{}", b"application/json"
-    if scope["path"] == "/v1/models":
-        model = {"id": sys.argv[1], "object": "model", "created": 0, "owned_by": "mock"}
-        content = json.dumps({"object": "list", "data": [model]}).encode()
-    elif scope["method"] == "POST":
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        if json.loads(body).get("stream"):
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(b"content-type", b"text/event-stream")],
-                }
-            )
-            for _ in range(CHUNKS):
-                await send(
-                    {"type": "http.response.body", "body": b"data: " + _CHUNK + b"\n\n", "more_body": True}
-                )
-            await send({"type": "http.response.body", "body": b"data: " + _USAGE + b"\n\ndata: [DONE]\n\n"})
+    slots = asyncio.Semaphore(at_once)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
             return
-        content = _ANSWER
-    await send(
-        {"type": "http.response.start", "status": 200,
-         "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(content))]}
-    )  # fmt: skip
-    await send({"type": "http.response.body", "body": content})
+        content, kind = b"{}", b"application/json"
+        if scope["path"] == "/v1/models":
+            served = {"id": model, "object": "model", "created": 0, "owned_by": "mock"}
+            content = json.dumps({"object": "list", "data": [served]}).encode()
+        elif scope["method"] == "POST":
+            body = b""
+            more = True
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+            if json.loads(body).get("stream"):
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": 200,
+                        "headers": [(b"content-type", b"text/event-stream")],
+                    }
+                )
+                for _ in range(CHUNKS):
+                    await send(
+                        {
+                            "type": "http.response.body",
+                            "body": b"data: " + _CHUNK + b"\n\n",
+                            "more_body": True,
+                        }
+                    )
+                await send(
+                    {"type": "http.response.body", "body": b"data: " + _USAGE + b"\n\ndata: [DONE]\n\n"}
+                )
+                return
+            if seconds:
+                async with slots:
+                    await asyncio.sleep(seconds)
+            content = _ANSWER
+        await send(
+            {"type": "http.response.start", "status": 200,
+             "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(content))]}
+        )  # fmt: skip
+        await send({"type": "http.response.body", "body": content})
+
+    return app
 
 
 if __name__ == "__main__":
+    more = sys.argv[2:]
+    made = engine(sys.argv[1], float(more[0]), int(more[1])) if more else engine(sys.argv[1])
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off")).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off")).run(sockets=[listening])

@@ -82,6 +82,11 @@ _BENCHMARKS = (
         "the cost of a layer by its number of experts; SURESQL_BENCH_PLOT names a figure to draw",
         "serving.bench.experts",
     ),
+    Benchmark(
+        "load",
+        "one tenant flooding beside another, and overload at four times what the engine can",
+        "serving.bench.load",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",
