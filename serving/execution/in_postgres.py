@@ -220,8 +220,9 @@ def _translate(error: psycopg.Error, limits: Limits) -> BadSql | DatabaseUnavail
         return BadSql(
             "The statement needs more memory than it may have.", "Narrow it: fewer rows to sort or group."
         )
-    if isinstance(error, (psycopg.errors.OperatorIntervention, psycopg.InterfaceError)) or (
-        error.diag.sqlstate is None and isinstance(error, psycopg.OperationalError)
+    state = error.diag.sqlstate
+    if (state is None and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))) or (
+        state is not None and state.startswith(("57P", "08"))
     ):
         return DatabaseUnavailable(
             "The database's server went away in the middle of the statement.", "Try again."
