@@ -30,7 +30,10 @@ def to_duckdb(source: Path, target: Path, *, dates: bool = True) -> None:
                 for row in rows:
                     file.write(",".join(map(_csv, row)) + "\n")
                 file.flush()
-                form = f"FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '{_NULL}'"
+                form = (
+                    f"FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '{_NULL}',"
+                    " AUTO_DETECT false, PARALLEL false"
+                )
                 connection.execute(
                     f"COPY {_quoted(table.name)} FROM '{file.name}' ({form}, ALLOW_QUOTED_NULLS false)"
                 )
