@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 Kind = Literal["text", "int", "float", "date", "time", "bool"]
 
@@ -100,7 +101,7 @@ def kind_of_declared(declared: str, dialect: str) -> Kind | None:
     """Of a column's type as its database declares it."""
     try:
         return kind_of_type(exp.DataType.build(declared, dialect=dialect))
-    except ValueError:  # sqlglot's ParseError is one: a type of the database's own
+    except (SqlglotError, ValueError):  # a type of the database's own
         return None
 
 

@@ -20,6 +20,7 @@ from serving.bench.dialects import copies, determinate, make_reader
 from serving.databases import Database, Databases, describe
 from serving.databases.address import place_of
 from serving.errors import BadDatabase, BadSql, DatabaseUnavailable, GuardError, QueryTimeout, StateError
+from serving.translation.kinds import kind_of_declared
 
 pytestmark = pytest.mark.skipif(
     binaries() is None, reason="PostgreSQL's server is not installed: apt-get install -y postgresql"
@@ -373,3 +374,8 @@ def test_what_stands_in_the_database_changes_nothing_of_what_may_run(
             with pytest.raises((GuardError, BadSql)):
                 database.execute(told, written_in=written_in)  # type: ignore[arg-type]
     assert database.execute("SELECT count(*) FROM suppliers").rows == [[2]]
+
+
+def test_a_type_of_the_databases_own_is_no_hindrance() -> None:
+    assert kind_of_declared("", "duckdb") is None
+    assert kind_of_declared("my_schema.mood[](7) what", "postgres") is None
