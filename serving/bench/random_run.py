@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from model.config import ModelConfig
-from model.moe import Experts, Router, update_router_bias
+from model.moe import Experts, update_router_bias
 from model.transformer import Transformer
 from optim import (
     Batcher,
@@ -69,8 +69,7 @@ class RandomRun:
         experts = [module for module in model.modules() if isinstance(module, Experts)]
         shard_model(model, list(model.layers), experts, self.layout, torch.device("cpu"))
         if self.poisoned == rank():
-            gate = next(module for module in model.modules() if isinstance(module, Router))
-            gate.weight.register_hook(lambda gradient: gradient * torch.inf)
+            model.norm.register_forward_hook(_spoil)
         attentions = [module for module in model.modules() if isinstance(module, ClippableAttention)]
         optimizer = MuonClip(
             split_parameters(model),
@@ -136,6 +135,11 @@ class RandomRun:
             "weights": weights,
             "data": batcher.state_dict(),
         }
+
+
+def _spoil(_module: torch.nn.Module, _given: Any, output: Tensor) -> None:
+    if output.requires_grad:
+        output.register_hook(lambda gradient: gradient * torch.inf)
 
 
 class _Kept(Journal):
