@@ -167,6 +167,7 @@ def _optimizer(
         betas=betas,
         weight_decay=settings.weight_decay,
         nesterov=settings.nesterov,
+        ns_dtype=torch.float32,  # not what is fast here and now: a run that is resumed or repeated is the same
         attentions=attentions if settings.optimizer == "muonclip" else (),
         tau=settings.tau,
     )
