@@ -105,8 +105,8 @@ class Source:
 def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None) -> Iterator[TextPair]:
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
-    Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `demo_repeat` (how often each is drawn), `wikisql`,
-    `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training part, invented
+    Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `ehrsql`, `demo_repeat` (how often each is drawn),
+    `wikisql`, `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training part, invented
     ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make one database, 1
     unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions), `attempts_repeat`, `tell` and
     `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own
@@ -127,7 +127,7 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
         ]
         if not groups:
             raise CorpusError(
-                "[data] draws no questions; give at least one of spider, spider_syn, synthetic, invented, wikisql, demo."
+                "[data] draws no questions; give at least one of spider, spider_syn, ehrsql, synthetic, invented, wikisql, demo."
             )
         rng.shuffle(groups)
         seeds = [rng.getrandbits(64) for _ in groups]
@@ -176,6 +176,7 @@ def _validate(data: dict[str, Any]) -> None:
         "root",
         "spider",
         "spider_syn",
+        "ehrsql",
         "synthetic",
         "invented",
         "invented_databases",
@@ -341,6 +342,8 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             yield Source("synthetic", examples, databases.read, 1)
     if data.get("invented"):
         yield _invented(data["invented"], data.get("invented_databases", 400), seed, folder)
+    if data.get("ehrsql"):
+        yield _ehrsql(path("ehrsql_2024"), data["ehrsql"])
     if data.get("wikisql"):
         yield _wikisql(
             read_examples(path("wikisql", "train.jsonl")),
@@ -421,6 +424,20 @@ def _wikisql(examples: Sequence[Example], count: int, tables: int, seed: int) ->
     databases = {name: (Schema(tuple(own)), Contents(values[name])) for name, own in parts.items()}
     renamed = [replace(example, db_id=together[example.db_id]) for example in chosen]
     return Source("wikisql", renamed, databases.__getitem__, 1)
+
+
+def _ehrsql(folder: Path, repeat: int) -> Source:
+    """EHRSQL's answerable questions; its tables are empty, so that their contents are the values that are asked for."""
+    examples = [example for example in read_examples(folder / "train.jsonl") if example.sql]
+    databases = DatabaseFolder(folder / "databases")
+    values: dict[str, set[tuple[str, str, str]]] = {example.db_id: set() for example in examples}
+    for example in examples:
+        found = re.findall(r"(\w+)\.(\w+) = '((?:[^']|'')*)'", example.sql or "")
+        values[example.db_id].update(
+            (table, column, text.replace("''", "'")) for table, column, text in found
+        )
+    read = {db_id: (databases.schema(db_id), Contents(sorted(own))) for db_id, own in values.items()}
+    return Source("ehrsql", examples, read.__getitem__, repeat)
 
 
 def _literals(sql: str) -> Iterator[tuple[str, str, str]]:

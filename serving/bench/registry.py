@@ -87,6 +87,11 @@ _BENCHMARKS = (
         "one tenant flooding beside another, and overload at four times what the engine can",
         "serving.bench.load",
     ),
+    Benchmark(
+        "words",
+        "does SQL put back into words tell right from wrong; SURESQL_DATA says where Spider's dev is",
+        "serving.bench.words",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",
