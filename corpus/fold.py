@@ -10,8 +10,8 @@ from sqlglot.dialects.sqlite import SQLite
 from corpus.contents import normalise
 from corpus.errors import FoldError, UnfoldError
 from corpus.joins import connect
-from corpus.linking import Value, name_words
-from corpus.references import ANY, EOS, Binding, plain
+from corpus.linking import Value
+from corpus.references import ANY, EOS, Binding
 from corpus.schema import ForeignKey
 
 _REFERENCE = re.compile(r"<([tcv])(\d+)>")
@@ -429,18 +429,3 @@ def _same_kind(one: tuple[str, str], other: tuple[str, str], joins: Sequence[For
     keys = {((k.table, k.column), (k.ref_table, k.ref_column)) for k in joins}
     targets = [{place} | {to for of, to in keys if of == place} for place in (one, other)]
     return bool(targets[0] & targets[1])
-
-
-def verbal(folded: str, binding: Binding) -> str:
-    """Text over references with the names in place of the numbers: what the model puts back into words."""
-
-    def name(match: re.Match[str]) -> str:
-        kind, number = match[1], int(match[2])
-        if kind == "t":
-            return " " + " ".join(name_words(binding.tables[number]))
-        if kind == "c":
-            table, column = binding.columns[number]
-            return " " + " ".join((*name_words(table), *name_words(column)))
-        return " " + plain(normalise(binding.values[number].text))
-
-    return _REFERENCE.sub(name, folded.replace(EOS, "").replace(ANY, " %"))

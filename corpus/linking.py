@@ -71,6 +71,10 @@ class Word:
     near_columns: tuple[tuple[str, str], ...] = ()
     values: tuple[int, ...] = ()
     in_value: bool = False
+    named_by: int = 1
+    """Words of the phrase that is the name, this one the last."""
+    valued_by: int = 1
+    """Words of the phrase that is the value."""
 
 
 @dataclass
@@ -111,6 +115,7 @@ def _link_values(
     def add(first: int, last: int, value: Value, *, takes: bool = True) -> None:
         if len(links.values) < max_values and not (takes and any(taken[first : last + 1])):
             links.words[last].values += (len(links.values),)
+            links.words[last].valued_by = last - first + 1
             links.values.append(value)
             if takes:
                 taken[first : last + 1] = [True] * (last - first + 1)
@@ -215,6 +220,7 @@ def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
             if any(covered[first : last + 1]) or (key not in tables and key not in columns):
                 continue
             covered[first : last + 1] = [True] * length
+            links.words[last].named_by = length
             if key in tables:
                 table_spans.append((last, tables[key]))
                 for name in tables[key]:

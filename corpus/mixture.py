@@ -18,28 +18,24 @@ from corpus.contents import Contents
 from corpus.demo import build_demo_database
 from corpus.demo_questions import demo_questions
 from corpus.errors import CorpusError, FoldError
-from corpus.fold import fold, verbal
+from corpus.fold import fold
 from corpus.invented import invent_database
 from corpus.linking import Near, open_words, schema_names
 from corpus.nearness import Nearness
 from corpus.parallel import in_order
 from corpus.references import (
-    BOS,
     CHAT_TEMPLATE,
-    EOS,
     NO,
     REFERENCES,
     SPECIAL_TOKENS,
-    TELL,
-    WORDS,
     YES,
     Prompt,
     ask,
-    plain,
 )
 from corpus.schema import Schema, Table
 from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
 from corpus.synthetic import synthetic_questions
+from corpus.telling import tell_request, told
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -48,8 +44,6 @@ __all__ = [
     "TextPair",
     "calibration_databases",
     "fingerprint",
-    "tell_prompt",
-    "told",
     "training_texts",
     "verify_prompt",
 ]
@@ -106,12 +100,12 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
     """Prompts and targets for `data`, the training file's table of that name; the order and content follow from `seed`.
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `ehrsql`, `demo_repeat` (how often each is drawn),
-    `wikisql`, `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training part, invented
-    ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make one database, 1
-    unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions), `attempts_repeat`, `tell` and
-    `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's prompts in the schema's own
-    order, all others being shuffled), `holdout` (every n-th database of Spider's training part is kept for calibration).
-    `near` finds names that mean about the same as a word.
+    `wikisql`, `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training
+    part, invented ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make
+    one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions),
+    `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's
+    prompts in the schema's own order, all others being shuffled), `holdout` (every n-th database of Spider's training part is
+    kept for calibration). `near` finds names that mean about the same as a word.
     Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
@@ -220,16 +214,6 @@ def calibration_databases(db_ids: Sequence[str], every: int) -> frozenset[str]:
     return frozenset(sorted(set(db_ids))[::every]) if every else frozenset()
 
 
-def tell_prompt(folded: str, prompt: Prompt) -> str:
-    """Prompt for words, given SQL over the references of `prompt`."""
-    return f"{BOS}{TELL}{verbal(folded, prompt.binding)}{WORDS}"
-
-
-def told(question: str) -> str:
-    """The question as the model puts it after `tell_prompt`."""
-    return f" {plain(question.casefold())}{EOS}"
-
-
 def verify_prompt(folded: str, prompt: Prompt) -> str:
     """Prompt after which the model says <yes> or <no> to its SQL: the question's own, the SQL, its end."""
     return prompt.text + folded
@@ -260,7 +244,7 @@ def _pairs(
         return
     yield TextPair("", folded, "ask", prompt.question, shared)
     if rng.random() < data.get("tell", 0.2):
-        yield TextPair(tell_prompt(folded, prompt), told(example.question), "tell", "", shared, alone=True)
+        yield TextPair(tell_request(folded), told(prompt, folded), "tell", "", shared)
     if rng.random() < data.get("verify", 0.1):
         wrong = corrupt(folded, prompt, rng)
         shown, verdict = (wrong, NO) if rng.random() < 0.5 and wrong != folded else (folded, YES)

@@ -80,6 +80,7 @@ class Prompt:
     schema: str
     question: str
     binding: Binding
+    links: Links
 
     @property
     def text(self) -> str:
@@ -100,7 +101,8 @@ def ask(
         schema = relevant(question, schema, contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS)
     links = link(question, schema, contents, max_values=MAX_VALUES, near=near)
     binding, kept = _number(schema, links, shuffle)
-    return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", f"{ASK}{_question(links, binding)}{SQL}", binding)
+    text = f"{ASK}{_question(links, binding)}{SQL}"
+    return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", text, binding, links)
 
 
 def plain(text: str) -> str:

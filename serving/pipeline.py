@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 from corpus import references
 from corpus.grammar_tokens import Grammar, Vocabulary
 from corpus.linking import Near
-from corpus.mixture import tell_prompt, told, verify_prompt
+from corpus.mixture import verify_prompt
 from corpus.references import YES, Binding, Prompt
+from corpus.telling import references_used, spoken, tell_prompt, told
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
 from .candidates import Choice, Context, choose
@@ -53,7 +54,7 @@ class LanguageModel:
 
     def __init__(self, engine: Engine, mask: ReferenceMask | None = None) -> None:
         self._engine = engine
-        self._words = None if mask is None else mask.text()
+        self._mask = mask
 
     def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
         """Each answer's SQL in words, as the model puts it."""
@@ -65,18 +66,22 @@ class LanguageModel:
 
     def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
         """What the model thinks of the question's words, given the SQL."""
-        questions = [answer.question for answer in answers if isinstance(answer.context, Context)]
-        return self._on_contexts(answers, lambda contexts: self._score_words(contexts, questions))
+        return self._on_contexts(answers, self._score_words)
 
-    def _score_words(self, contexts: Sequence[Context], questions: Sequence[str]) -> list[tuple[float, ...]]:
+    def _score_words(self, contexts: Sequence[Context]) -> list[tuple[float, ...]]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
-        return self._engine.score(prompts, [told(question) for question in questions])
+        return self._engine.score(prompts, [told(context.prompt, context.written) for context in contexts])
 
     def _tell(self, contexts: Sequence[Context]) -> list[str]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
-        allowed = None if self._words is None else [self._words] * len(prompts)
+        allowed = None
+        if self._mask is not None:
+            uses = [references_used(context.written, context.prompt.binding) for context in contexts]
+            allowed = [self._mask.words(references) for references in uses]
         found = self._engine.generate(prompts, max_tokens=MAX_WORDS, allowed=allowed)
-        return [one[0].text.strip() for one in found]
+        return [
+            spoken(one[0].text, context.prompt.binding) for one, context in zip(found, contexts, strict=True)
+        ]
 
     def _verify(self, contexts: Sequence[Context]) -> list[float]:
         prompts = [verify_prompt(context.written, context.prompt) for context in contexts]
@@ -105,9 +110,9 @@ class ReferenceMask:
         never = {i for text, i in special_tokens.items() if text not in always}
         self._free = [i for i in range(size) if i not in never]
 
-    def text(self) -> list[int]:
-        """What words are made of: no reference."""
-        return self._free
+    def words(self, references: Iterable[str]) -> list[int]:
+        """What SQL over these references is put into words with."""
+        return self._free + sorted({self._special[text] for text in references})
 
     def allowed(self, binding: Binding) -> list[int]:
         return self._free + [self._special[text] for text in binding.references()]

@@ -212,7 +212,7 @@ def test_questions_on_a_database_share_its_schema_and_no_pair_is_lost() -> None:
     assert {pair.shared.count("<tab>") for pair in pairs} == {8}
     runs = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.shared)]
     assert len(runs) == 64 // GROUP
-    assert all(pair.alone == (pair.task == "tell") for pair in pairs)
+    assert all(pair.prompt.startswith("<ask><tell>") == (pair.task == "tell") for pair in pairs)
 
 
 def test_synthetic_questions_leave_out_the_databases_kept_for_calibration(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from corpus.fold import fold
-from corpus.mixture import tell_prompt
 from corpus.references import YES, ask
+from corpus.telling import tell_prompt
 from serving.assembly import load_pipeline
 from serving.candidates import Context
 from serving.databases import Database
@@ -143,7 +143,8 @@ def test_the_model_reports_on_itself_and_puts_sql_into_words(
     (none, logprobs) = model.question_logprobs([Answer("x", "y", database.schema()), answer])
     assert none is None
     prompt_of_words = tell_prompt(context.written, prompt)
-    assert logprobs == pytest.approx(engine.score([prompt_of_words], [" how many suppliers<eos>"])[0])
+    reference = prompt.binding.table_reference("suppliers")
+    assert logprobs == pytest.approx(engine.score([prompt_of_words], [f" how many{reference}<eos>"])[0])
 
 
 def test_a_real_checkpoint_answers_in_the_right_shape(settings: Settings, database: Database) -> None:
