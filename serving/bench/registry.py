@@ -92,6 +92,11 @@ _BENCHMARKS = (
         "does SQL put back into words tell right from wrong; SURESQL_DATA says where Spider's dev is",
         "serving.bench.words",
     ),
+    Benchmark(
+        "scaling",
+        "trains three sizes on three budgets and fits a law; SURESQL_DATA, and SURESQL_PREDICTIONS for the runs",
+        "serving.bench.scaling",
+    ),
     Benchmark("guard", "what the two walls cost on a statement", "serving.bench.guard_cost"),
     Benchmark(
         "stability",
