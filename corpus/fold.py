@@ -194,6 +194,8 @@ def _fold_from(select: exp.Select, sources: list[tuple[str, str]], used: set[str
     references = [_need(binding.table_reference(t), t) for t in ordered]
     if len(references) != len(tables):
         raise FoldError("a table of FROM is not in the prompt")
+    if not references:
+        raise FoldError("a query without FROM is not covered")
     select.set("from_", exp.From(this=exp.to_table(_placeholder(references[0]))))
     select.set("joins", [exp.Join(this=exp.to_table(_placeholder(r))) for r in references[1:]])
 

@@ -152,3 +152,9 @@ def test_a_value_is_grounded_in_a_column_that_holds_it(
 ) -> None:
     binding = ask("singers from France older than 30", schema, contents).binding
     assert grounded(fold(sql, binding), binding) is expected
+
+
+def test_a_query_without_from_is_refused(schema: Schema, contents: Contents) -> None:
+    prompt = ask("is it?", schema, contents)
+    with pytest.raises(FoldError, match="without FROM"):
+        fold("SELECT (SELECT count(*) FROM singer) > 3", prompt.binding)
