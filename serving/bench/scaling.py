@@ -68,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
             "The benchmark trains on the data sets and keeps its runs.",
             "Set SURESQL_DATA to their folder and SURESQL_PREDICTIONS to a file to keep the runs in.",
         )
-    points = _points(settings.data, settings.predictions, settings.threads)
+    points = _points(settings.data, Path(settings.predictions), settings.threads)
     law = fit(points)
     return {
         "points": [asdict(point) for point in points],
@@ -135,7 +135,7 @@ def _points(data: Path, cache: Path, threads: int | None) -> list[Point]:
 def _train(size: str, tokens: int, data: Path, folder: Path, threads: int | None) -> Point:
     """One run from scratch in a process of its own: `optim.train` is a script. The tokenised data are shared by all."""
     steps = tokens // BATCH
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "model": {"preset": "nano", **SHAPES[size]},
         "data": {"root": str(data), **DATA},
         "train": {
