@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from . import responses
+from . import feedback_routes, responses
 from .databases import describe, summaries
 from .errors import Forbidden, Gone, InvalidRequest, Overloaded, ServingError
 from .events import Events, event
@@ -85,6 +85,7 @@ class Signal(BaseModel):
     value: float | None
     ms: float
     note: str
+    cost: int = Field(0, ge=0, le=4, description="0 free, 1 rules, 2 embedding, 3 scoring, 4 writing")
 
 
 class Usage(BaseModel):
@@ -93,13 +94,23 @@ class Usage(BaseModel):
     ms: float
 
 
+class Doubt(BaseModel):
+    """One thing that speaks against the SQL: of a clause, a token, a signal, or a rival statement."""
+
+    kind: str
+    what: str
+    note: str
+
+
 class SqlAnswer(BaseModel):
     """SQL and how likely it is to be right; `abstain` says that it is better not acted on."""
 
+    id: str = Field("", description="to say by POST /v1/feedback whether it was right")
     sql: str
     confidence: float = Field(ge=0, le=1)
     abstain: bool
     signals: list[Signal]
+    doubts: list[Doubt] = Field([], description="what is uncertain, the gravest of each kind")
     rows: list[list[Any]] | None
     columns: list[str] | None
     model: str
@@ -161,6 +172,7 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
     app.add_middleware(Front, service=lambda: app.state.service)
     responses.install(app)
     _add_routes(app)
+    feedback_routes.install(app)
     return app
 
 
@@ -302,6 +314,7 @@ async def _asked(
     result = await service.ask_within_limits(caller, number, body.question, database, listen)
     service.note_answer(caller, number, request.url.path, body.database, body.question, result)
     answer = _answer(result)
+    answer.id = service.remember(caller, body.question, body.database, result)
     if body.execute and result.sql:
         try:
             found = await service.execute(result.sql, database)
@@ -385,10 +398,14 @@ async def _gone(request: Request) -> None:
 
 def _answer(result: AskResult) -> SqlAnswer:
     return SqlAnswer(
+        id="",
         sql=result.sql,
         confidence=result.confidence,
         abstain=result.abstain,
-        signals=[Signal(name=s.name, value=s.value, ms=s.ms, note=s.note) for s in result.signals],
+        signals=[
+            Signal(name=s.name, value=s.value, ms=s.ms, note=s.note, cost=s.cost) for s in result.signals
+        ],
+        doubts=[Doubt(kind=d.kind, what=d.what, note=d.note) for d in result.doubts],
         rows=None,
         columns=None,
         model=result.model,

@@ -10,15 +10,19 @@ from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
 from sqlconf.back_translation import BackTranslation, ReverseCheck
+from sqlconf.coverage import Aligner
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
 from sqlconf.fusion import Fusion
 from sqlconf.grounding import ContentsView, Grounding
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
+from sqlconf.profiles import chosen
+from sqlconf.rivals import ResultEntropy, Rivalry
 from sqlconf.self_report import SelfReport
 from sqlconf.shape import Shape
 from sqlconf.signal import Answer, Signal
 from sqlconf.similarity import Similarity, raw
+from sqlconf.views import Views
 
 from .calibration import abstain_threshold, weights_digest
 from .candidates import Context
@@ -43,8 +47,9 @@ def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
     if isinstance(engine, ChatEngine):
         return _plain(settings, engine)
     mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
-    signals = signals_of(engine, mask)
-    fusion = load_fusion(settings, signals)
+    every = signals_of(engine, mask)
+    fusion = load_fusion(settings, every)
+    signals = [signal for signal in every if signal.name in fusion.signals]
     return Pipeline(
         engine,
         signals,
@@ -55,6 +60,10 @@ def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
         candidates=settings.candidates,
         max_tokens=settings.max_tokens,
         abstain_below=abstain_threshold(settings, fusion),
+        abstain_below_known={
+            database: abstain_threshold(settings, own) for database, own in fusion.known.items()
+        },
+        signal_limit_s=settings.signal_limit_s,
         run_candidates=settings.run_candidates,
         by_statement=[(Shape(), 2.0), (Grounding(contents_of), 1.0)],
     )
@@ -66,7 +75,7 @@ def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
     signals: list[Signal] = [
         BackTranslation(model, embedder), Similarity(embedder), Similarity(embedder, view=raw, name="raw_similarity"),
         SelfReport(model), likelihood(), weakest_token(), whole_sequence(), Agreement(), ResultProbability(),
-        NonEmpty(), Shape(), Grounding(contents_of),
+        NonEmpty(), Rivalry(), ResultEntropy(), *Aligner(embedder).signals(), Shape(), Grounding(contents_of),
     ]  # fmt: skip
     if settings.fusion is None:
         log.warning("confidences of %s are not calibrated; run suresql calibrate", engine.model_name)
@@ -75,7 +84,7 @@ def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
         fusion = load_fusion(settings, signals)
     return PlainPipeline(
         engine,
-        signals,
+        [signal for signal in signals if signal.name in fusion.signals],
         fusion,
         candidates=settings.candidates,
         max_tokens=max(settings.max_tokens, PLAIN_TOKENS),
@@ -99,6 +108,10 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
         Agreement(),
         ResultProbability(),
         NonEmpty(),
+        Rivalry(),
+        ResultEntropy(),
+        *Views(model).signals(),
+        *Aligner(embedder).signals(),
         Shape(),
         Grounding(contents_of),
     ]
@@ -113,19 +126,24 @@ def contents_of(answer: Answer) -> ContentsView | None:
 
 
 def load_fusion(settings: Settings, signals: Sequence[Signal]) -> Fusion:
-    """The checkpoint's calibration; without one the confidence is a plain mean, and the log says so.
+    """The checkpoint's calibration for the profile, which says what of `signals` is measured; without one the confidence is
+    a plain mean of the profile's, and the log says so.
 
-    Raises CheckpointError for one that was fitted on other signals or, as far as it says, other weights.
+    Raises CheckpointError for one that was fitted on signals that there are not or, as far as it says, other weights.
     """
     file = settings.fusion_file
-    names = [signal.name for signal in signals]
     if not file.exists():
         log.warning("%s is not there: confidences are not calibrated; run suresql calibrate", file)
-        return Fusion.unfitted(names)
+        return Fusion.unfitted(chosen(settings.profile, signals))
     try:
-        fusion = Fusion.load(file, names)
+        fusion = Fusion.load(file)
     except ConfidenceError as error:
         raise CheckpointError(f"The calibration cannot be used: {error}", "Run suresql calibrate.") from error
+    if unknown := set(fusion.signals) - {signal.name for signal in signals}:
+        raise CheckpointError(
+            f"The calibration {file} was fitted on signals that there are not: {', '.join(sorted(unknown))}.",
+            "Run suresql calibrate.",
+        )
     if fusion.model is not None and fusion.model != weights_digest(settings.checkpoint):
         raise CheckpointError(
             f"The calibration {file} belongs to other weights than {settings.checkpoint} has;"

@@ -5,16 +5,21 @@ thresholds that it promises a precision above.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.fusion import Fusion
+from sqlconf.fusion import Choice, Fusion
+from sqlconf.group_guarantee import MIN_GROUPS, promises_for_new_groups
 from sqlconf.guarantee import Promise, cross_fitted, no_promises, promises
+from sqlconf.profiles import PROFILES, Profile
+from sqlconf.signal import Cost
 
 from .errors import CheckpointError, EvaluationError
 from .evaluation import Judged, read_predictions
@@ -23,45 +28,183 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 
+READINGS = "readings.jsonl"
+"""Beside a calibration: what it was fitted on, for refits with labels of users."""
+QUICK = (Choice(0.03, True, False),)
+"""Where many fits are made, one way of fitting stands for all."""
+DEFAULT_SHARE = 0.3
+"""Of the time of writing the SQL that the default profile's signals may take."""
+
+
 def calibrate(
     predictions: Sequence[str | Path], out: str | Path, checkpoint: str | Path | None = None
 ) -> dict[str, Any]:
-    """Fit on all lines that have SQL, save to `out`, and return the metrics of its held-out folds, and under
-    "promises" the thresholds of `sqlconf.guarantee` that hold for further questions on the same databases.
+    """Fit on all lines that have SQL, once for each profile, save the default's to `out` and the others' beside it
+    (fusion.json, fusion-fast.json, fusion-thorough.json), and return the metrics of the default's held-out folds; under
+    "promises" its thresholds for questions on further databases where there are enough of them, else for further
+    questions on these; under "profiles" what each profile measures and its figures.
 
     What is saved names the weights of `checkpoint`, where it is given, and is of use with those alone.
-    The metrics' folds follow the databases where there are several; the promises' are of questions. Raises
-    EvaluationError if there is too little.
+    The metrics' folds follow the databases where there are several. Raises EvaluationError if there is too little, and
+    writes nothing then.
     """
     judged = [one for path in predictions for one in read_predictions(path) if one.sql]
     model = None if checkpoint is None else weights_digest(checkpoint)
-    databases = [one.db_id for one in judged]
-    correct = [bool(one.correct) for one in judged]
+    found: dict[Profile, tuple[Fusion, tuple[str, ...]]] = {}
     try:
-        fusion = Fusion.fit(readings_of(judged), correct, databases if len(set(databases)) > 1 else None)
-        table = promises_of(judged)
-        replace(fusion, model=model, promises=table).save(Path(out))
+        for profile in PROFILES:
+            names = profile_signals(profile, judged)
+            found[profile] = replace(fit(judged, names), model=model), names
+        for profile, (fusion, _) in found.items():
+            fusion.save(profile_file(Path(out), profile))
+        write_readings(judged, Path(out).with_name(READINGS))
     except ConfidenceError as error:
         raise EvaluationError(f"The confidence cannot be fitted: {error}") from error
-    return {**fusion.metrics, "promises": [vars(one) for one in table]}
+    except OSError as error:
+        raise EvaluationError(f"The readings cannot be kept beside {out}: {error.strerror}.") from error
+    fusion = found["default"][0]
+    table = {
+        profile: {
+            "signals": list(one.signals),
+            "tried": list(names),
+            "cost_share": cost_share(judged, one.signals),
+            "auroc": one.metrics["auroc"],
+            "ece": one.metrics["ece_equal_mass"],
+            "brier": one.metrics["brier"],
+        }
+        for profile, (one, names) in found.items()
+    }
+    return {**fusion.metrics, "promises": [vars(one) for one in fusion.promises], "profiles": table}
 
 
-def promises_of(judged: Sequence[Judged]) -> tuple[Promise, ...]:
-    """The table that a fit on `judged` is saved with; refusals where they are too few to cross-fit."""
+def write_readings(judged: Sequence[Judged], path: Path) -> None:
+    """What a later refit needs of judged answers, and no more: no question, no SQL. Raises OSError."""
+    lines = [
+        {
+            "id": number, "sql": "-", "confidence": 0.0, "correct": one.correct, "db_id": one.db_id,
+            "database": one.database, "abstain": False, "error": None,
+            "signals": [
+                {"name": s["name"], "value": None if s["value"] is None else round(s["value"], 5)} for s in one.signals
+            ],
+        }
+        for number, one in enumerate(judged)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def profile_file(default: Path, profile: Profile) -> Path:
+    """Where a profile's calibration stands, beside the default's."""
+    return default if profile == "default" else default.with_name(f"{default.stem}-{profile}{default.suffix}")
+
+
+def fit(judged: Sequence[Judged], names: Sequence[str] | None = None) -> Fusion:
+    """The fusion of these signals (all, where None) with its promises. Raises ConfidenceError if there is too little."""
+    groups = databases_of(judged)
+    several = groups if len(set(groups)) > 1 else None
+    fusion = Fusion.fit(readings_of(judged, names), [bool(one.correct) for one in judged], several)
+    known = {}
+    for name, own in fusion.known.items():
+        some = [one for one, group in zip(judged, groups, strict=True) if group == name]
+        known[name] = replace(own, promises=promises_of(some, names, _as(own)))
+    return replace(fusion, promises=promises_of(judged, names, _as(fusion)), known=known)
+
+
+def _as(fusion: Fusion) -> tuple[Choice, ...]:
+    """The way in which it was fitted."""
+    return (Choice(**fusion.metrics["chosen"]),)
+
+
+def databases_of(judged: Sequence[Judged]) -> list[str]:
+    """What tells the databases apart: the schema's key, or in files without it the name."""
+    return [one.database or one.db_id for one in judged]
+
+
+def profile_signals(profile: Profile, judged: Sequence[Judged]) -> tuple[str, ...]:
+    """The signals that a profile may take of those that were measured. The default takes what is free, and of what is not,
+    in the order of what each takes off the held-out Brier score, as much as DEFAULT_SHARE pays for.
+    """
+    costs = {signal["name"]: signal.get("cost", Cost.RULES) for one in judged for signal in one.signals}
+    if profile == "thorough":
+        return tuple(costs)
+    chosen = [name for name, cost in costs.items() if cost <= Cost.RULES]
+    if profile == "fast" or not chosen:
+        return tuple(chosen or costs)
+    left = [name for name, cost in costs.items() if Cost.RULES < cost < Cost.WRITING]
+    best = _brier(judged, chosen)
+    while left:
+        tried = {
+            name: _brier(judged, [*chosen, name])
+            for name in left
+            if cost_share(judged, [*chosen, name]) <= DEFAULT_SHARE
+        }
+        if not tried or min(tried.values()) >= best:
+            break
+        name = min(tried, key=lambda one: tried[one])
+        best = tried[name]
+        chosen.append(name)
+        left.remove(name)
+    return tuple(chosen)
+
+
+def cost_share(judged: Sequence[Judged], names: Collection[str]) -> float:
+    """The time of these signals as a share of the time of writing the SQL; 0 where that was not taken."""
+    spent = sum(signal["ms"] for one in judged for signal in one.signals if signal["name"] in names)
+    written = sum(one.generation_ms for one in judged)
+    return spent / written if written else 0.0
+
+
+def _brier(judged: Sequence[Judged], names: Sequence[str]) -> float:
+    groups = databases_of(judged)
+    several = groups if len(set(groups)) > 1 else None
+    correct = [bool(one.correct) for one in judged]
+    return float(Fusion.fit(readings_of(judged, names), correct, several, choices=QUICK).metrics["brier"])
+
+
+def promises_of(
+    judged: Sequence[Judged], names: Sequence[str] | None = None, choices: Sequence[Choice] = QUICK
+) -> tuple[Promise, ...]:
+    """The table that a fit on `judged` is saved with: for further databases where there are MIN_GROUPS or more, else for
+    further questions; refusals where they are too few to cross-fit.
+    """
+    correct, groups = [bool(one.correct) for one in judged], databases_of(judged)
     try:
-        return promises(held_out_confidences(judged), [bool(one.correct) for one in judged])
+        if len(set(groups)) >= MIN_GROUPS:
+            unseen = held_out_confidences(judged, names, new_databases=True, choices=choices)
+            return promises_for_new_groups(unseen, correct, groups)
+        return promises(held_out_confidences(judged, names, choices=choices), correct)
     except ConfidenceError as error:
-        return no_promises(len(judged), f"a fit without a tenth of the answers is not possible: {error}")
+        return no_promises(len(judged), f"a fit without a part of the answers is not possible: {error}")
 
 
-def readings_of(judged: Sequence[Judged]) -> list[dict[str, float | None]]:
-    return [{signal["name"]: signal["value"] for signal in one.signals} for one in judged]
+def readings_of(
+    judged: Sequence[Judged], names: Collection[str] | None = None
+) -> list[dict[str, float | None]]:
+    return [
+        {
+            signal["name"]: signal["value"]
+            for signal in one.signals
+            if names is None or signal["name"] in names
+        }
+        for one in judged
+    ]
 
 
-def held_out_confidences(judged: Sequence[Judged]) -> list[float]:
-    """Each answer's confidence by a fit without it. Raises ConfidenceError where a part is too small to fit."""
-    databases = [one.db_id for one in judged]
-    return cross_fitted(Fusion.fit, readings_of(judged), [bool(one.correct) for one in judged], databases)
+def held_out_confidences(
+    judged: Sequence[Judged],
+    names: Collection[str] | None = None,
+    *,
+    new_databases: bool = False,
+    choices: Sequence[Choice] = QUICK,
+) -> list[float]:
+    """Each answer's confidence by a fit without it, or, for `new_databases`, without all on its database.
+
+    Raises ConfidenceError where a part is too small to fit.
+    """
+    correct = [bool(one.correct) for one in judged]
+    fit = partial(Fusion.fit, choices=choices)
+    return cross_fitted(
+        fit, readings_of(judged, names), correct, databases_of(judged), whole_groups=new_databases
+    )
 
 
 def abstain_threshold(settings: Settings, fusion: Fusion) -> float:

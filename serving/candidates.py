@@ -91,10 +91,10 @@ def choose(
             considered.append(found.candidate)
         except (CorpusError, RecursionError) as error:
             reason = reason or str(error)
-            considered.append(Candidate("", completion.logprob, None, None))
+            considered.append(Candidate("", completion.logprob, None, None, len(completion.token_ids)))
         except (GuardError, BadSql) as error:
             reason = reason or error.message
-            considered.append(Candidate("", completion.logprob, None, None))
+            considered.append(Candidate("", completion.logprob, None, None, len(completion.token_ids)))
     if not runnable:
         return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"
     if weigh:
@@ -132,7 +132,9 @@ def _runnable(read: Read, completion: Completion, database: Database, run: bool)
                 weight *= EMPTY
         except BadSql:
             pass  # too slow to know, or a value that does not fit: it stands for itself
-    return _Runnable(completion, Candidate(sql, completion.logprob, result, rows), weight)
+    return _Runnable(
+        completion, Candidate(sql, completion.logprob, result, rows, len(completion.token_ids)), weight
+    )
 
 
 def _key(result: Result) -> str:

@@ -50,6 +50,20 @@ class UnknownDatabase(ServingError):
     type = "unknown_database"
 
 
+class UnknownAnswer(ServingError):
+    """A label came for an answer that is not remembered."""
+
+    status = 404
+    type = "unknown_answer"
+
+
+class FeedbackUnavailable(ServingError):
+    """A label cannot be kept: the calibration is not there yet, or the disk is full or closed."""
+
+    status = 503
+    type = "feedback_unavailable"
+
+
 class BadDatabase(ServingError):
     """A database's name or address cannot be registered."""
 

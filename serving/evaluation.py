@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,6 +45,15 @@ class Judged:
     db_id: str
     abstain: bool
     error: str | None
+    question: str = ""
+    token_logprobs: list[float] = field(default_factory=list)
+    """Of `sql` as the model wrote it, before any mask."""
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    """All statements considered, as sqlconf's Candidate has them."""
+    ms: float = 0.0
+    generation_ms: float = 0.0
+    database: str = ""
+    """The key of the database's schema (`serving.database_key`)."""
 
     def line(self) -> str:
         return json.dumps(vars(self), ensure_ascii=True) + "\n"
@@ -237,15 +246,23 @@ def _judge_one(
     name = example.id if raw_id is None else raw_id
     if isinstance(answer, ServingError):
         correct = False if known else None
-        return Judged(name, "", 0.0, [], correct, example.db_id, True, answer.message)
+        return Judged(name, "", 0.0, [], correct, example.db_id, True, answer.message, example.question)
     right, error = _right(example, answer.sql, database, timeout_s)
     signals = [
-        {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note} for s in answer.signals
+        {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note, "cost": s.cost}
+        for s in answer.signals
     ]
+    asked = answer.answer
     return Judged(
         name, answer.sql, answer.confidence, signals, right if known else None, example.db_id, answer.abstain,
-        answer.error or error,
+        answer.error or error, example.question, _rounded(asked.token_logprobs) if asked else [],
+        [vars(one) for one in asked.candidates] if asked else [], round(answer.ms, 2), round(answer.generation_ms, 2),
+        answer.database,
     )  # fmt: skip
+
+
+def _rounded(logprobs: Sequence[float]) -> list[float]:
+    return [round(one, 5) for one in logprobs]
 
 
 def _ask(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,22 +16,29 @@ from corpus.grammar_tokens import Grammar, Vocabulary
 from corpus.linking import Near
 from corpus.mixture import verify_prompt
 from corpus.references import YES, Binding, Prompt
+from corpus.reorder import reorder
 from corpus.telling import references_used, spoken, tell_prompt, told
+from sqlconf.doubts import Doubt
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
 from .candidates import Choice, Context, choose
+from .database_key import database_key
 from .databases import Database
+from .doubts import doubts_of
 from .engines import Completion, Engine
 from .progress import tell, telling
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_WORDS = 40  # tokens of a back-translation
+VIEWS = 1  # other orders of the schema that an answer's SQL is scored in: a second adds hardly anything, and its price
 
 
 class Fusion(Protocol):
     """Readings of signals to the probability that the SQL is right."""
 
+    def of(self, group: str) -> Fusion: ...
+    def contributions(self, readings: Mapping[str, float | None]) -> Mapping[str, float]: ...
     def probability(self, readings: Sequence[Mapping[str, float | None]]) -> list[float]: ...
 
 
@@ -47,10 +55,18 @@ class AskResult:
     completion_tokens: int
     ms: float
     error: str | None = None
+    answer: Answer | None = None
+    """What the signals looked at: the candidates and the tokens are in it."""
+    doubts: list[Doubt] = field(default_factory=list)
+    """What is uncertain: the clause, the token, the signal, the rival statement and where its rows differ."""
+    database: str = ""
+    """The key of the database's schema, by which a calibration knows it."""
+    generation_ms: float = 0.0
+    """Of `ms`, this question's share of writing SQL and running candidates."""
 
 
 class LanguageModel:
-    """sqlconf's Model over an engine: the two things that signals ask of a language model."""
+    """sqlconf's Model over an engine: what signals ask of a language model."""
 
     def __init__(self, engine: Engine, mask: ReferenceMask | None = None) -> None:
         self._engine = engine
@@ -67,6 +83,25 @@ class LanguageModel:
     def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
         """What the model thinks of the question's words, given the SQL."""
         return self._on_contexts(answers, self._score_words)
+
+    def view_logprobs(self, answers: Sequence[Answer]) -> list[tuple[tuple[float, ...], ...] | None]:
+        """What the model thinks of each answer's SQL where the schema stands in VIEWS other orders, the same for all
+        questions on a schema: its part of the prompt is then read once.
+        """
+        return self._on_contexts(answers, self._view)
+
+    def _view(self, contexts: Sequence[Context]) -> list[tuple[tuple[float, ...], ...]]:
+        views = [
+            reorder(context.prompt, random.Random(number)) for context in contexts for number in range(VIEWS)
+        ]
+        texts = [
+            view.renamed(context.written)
+            for context, some in zip(contexts, _of_each(views), strict=True)
+            for view in some
+        ]
+        return [
+            tuple(some) for some in _of_each(self._engine.score([view.prompt.text for view in views], texts))
+        ]
 
     def _score_words(self, contexts: Sequence[Context]) -> list[tuple[float, ...]]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
@@ -101,6 +136,11 @@ class LanguageModel:
         return found
 
 
+def _of_each(found: Sequence[T]) -> list[Sequence[T]]:
+    """What belongs to each of the contexts, VIEWS of them."""
+    return [found[start : start + VIEWS] for start in range(0, len(found), VIEWS)]
+
+
 class ReferenceMask:
     """The token ids that may follow a prompt: ordinary text, and the references that the prompt defines."""
 
@@ -132,15 +172,18 @@ class Pipeline:
         candidates: int = 4,
         max_tokens: int = 160,
         abstain_below: float = 0.5,
+        abstain_below_known: Mapping[str, float] | None = None,
         run_candidates: bool = True,
         by_statement: Sequence[tuple[Signal, float]] = (),
         grammar: Vocabulary | None = None,
+        signal_limit_s: float | None = None,
     ) -> None:
         """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction."""
         self.engine = engine
         self.signals = list(signals)
         self.fusion = fusion
         self.abstain_below = abstain_below
+        self.abstain_below_known = dict(abstain_below_known or {})
         self.near = near
         self._mask = mask
         self._candidates = candidates
@@ -148,6 +191,11 @@ class Pipeline:
         self._run_candidates = run_candidates
         self._by_statement = list(by_statement)
         self._grammar = grammar
+        self._signal_limit_s = signal_limit_s
+
+    def adopt(self, fusion: Fusion, abstain_below: float, known: Mapping[str, float]) -> None:
+        """Judge by another calibration of the same signals from the next question on."""
+        self.fusion, self.abstain_below, self.abstain_below_known = fusion, abstain_below, dict(known)
 
     def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
         """SQL with a confidence for each question on its database. Candidates are run to compare what they give, briefly
@@ -159,6 +207,7 @@ class Pipeline:
             return []
         started = time.perf_counter()
         prompts = [references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions]
+        prompted = time.perf_counter()
         found = self._generate(prompts)
         choices = [
             choose(
@@ -180,21 +229,31 @@ class Pipeline:
                 choice.completion.logprobs,
                 choice.context,
                 choice.candidates,
+                choice.completion.tokens,
             )
             for (text, database), choice in zip(questions, choices, strict=True)
             if isinstance(choice, Choice)
         ]
+        generation_ms = (time.perf_counter() - prompted) * 1000 / len(questions)
         numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]
         for i, answer in zip(numbers, answers, strict=True):
             tell(i, "sql", {"sql": questions[i][1].translate(answer.sql)})
-        readings = iter(measure_all(telling(self.signals, numbers), answers))
+        signals = telling(self.signals, numbers)
+        measured = iter(zip(answers, measure_all(signals, answers, self._signal_limit_s), strict=True))
         ms = (time.perf_counter() - started) * 1000 / len(questions)
-        return [
-            self._result(
-                choice, database, next(readings) if isinstance(choice, Choice) else [], completions, ms
-            )
-            for choice, completions, (_, database) in zip(choices, found, questions, strict=True)
-        ]
+        results = []
+        for choice, completions, (_, database) in zip(choices, found, questions, strict=True):
+            looked_at, readings = next(measured) if isinstance(choice, Choice) else (None, [])
+            key = database_key(database.schema())
+            result = self._result(choice, database, readings, completions, ms, key)
+            told = [] if looked_at is None else self._doubts(looked_at, readings, database, key)
+            results.append(replace(result, answer=looked_at, generation_ms=generation_ms, doubts=told))
+        return results
+
+    def _doubts(
+        self, answer: Answer, readings: Sequence[Reading], database: Database, key: str
+    ) -> list[Doubt]:
+        return doubts_of(answer, readings, self.fusion.of(key), database, self._run_candidates)
 
     def _generate(self, prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """Candidates for each prompt; none where it has nothing to ask of."""
@@ -235,17 +294,22 @@ class Pipeline:
         readings: list[Reading],
         found: Sequence[Completion],
         ms: float,
+        key: str,
     ) -> AskResult:
         sql, error = (database.translate(choice.sql), None) if isinstance(choice, Choice) else ("", choice)
-        confidence = self.fusion.probability([values(readings)])[0] if error is None else 0.0
+        confidence = 0.0
+        if error is None:
+            confidence = self.fusion.of(key).probability([values(readings)])[0]
+        threshold = self.abstain_below_known.get(key, self.abstain_below)
         return AskResult(
             sql=sql,
             confidence=confidence,
-            abstain=error is not None or confidence < self.abstain_below,
+            abstain=error is not None or confidence < threshold,
             signals=readings,
             model=self.engine.model_name,
             prompt_tokens=found[0].prompt_tokens if found else 0,
             completion_tokens=sum(len(one.token_ids) for one in found),
             ms=ms,
             error=error,
+            database=key,
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from corpus.schema import Schema
 from sqlconf.signal import Answer, Signal, measure_all, values
 
 from .candidates import Choice, choose
+from .database_key import database_key
 from .databases import Database
 from .engines.chat_engine import ChatEngine, Conversation
 from .engines.engine import Completion
@@ -86,6 +87,10 @@ class PlainModel:
         """Not known: the protocol scores no text that is given."""
         return [None] * len(answers)
 
+    def view_logprobs(self, answers: Sequence[Answer]) -> list[tuple[tuple[float, ...], ...] | None]:
+        """Not known, for the same reason."""
+        return [None] * len(answers)
+
 
 class PlainPipeline:
     """Answers questions in batches, as Pipeline does. Safe to call from several threads."""
@@ -108,6 +113,10 @@ class PlainPipeline:
         self._max_tokens = max_tokens
         self._abstain_below = abstain_below
         self._run = run_candidates
+
+    def adopt(self, fusion: Fusion, abstain_below: float, known: Mapping[str, float]) -> None:
+        """See Pipeline.adopt; databases that the calibration knows have no threshold of their own here."""
+        self.fusion, self._abstain_below = fusion, abstain_below
 
     def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
         """See Pipeline.ask."""
@@ -134,13 +143,15 @@ class PlainPipeline:
                     text, choice.sql, database.schema(), choice.completion.logprobs, choice.context, choice.candidates
                 )
             )  # fmt: skip
+        by_number = dict(zip(numbers, answers, strict=True))
         measured = dict(zip(numbers, measure_all(telling(self.signals, numbers), answers), strict=True))
         ms = (time.perf_counter() - started) * 1000 / max(1, len(questions))
         results = []
         for i, (choice, some) in enumerate(zip(choices, found, strict=True)):
             readings = measured.get(i, [])
             good = isinstance(choice, Choice)
-            confidence = self.fusion.probability([values(readings)])[0] if good else 0.0
+            key = database_key(questions[i][1].schema())
+            confidence = self.fusion.of(key).probability([values(readings)])[0] if good else 0.0
             results.append(
                 AskResult(
                     sql=questions[i][1].translate(choice.sql) if isinstance(choice, Choice) else "",
@@ -152,6 +163,8 @@ class PlainPipeline:
                     completion_tokens=sum(len(one.logprobs) for one in some),
                     ms=ms,
                     error=None if isinstance(choice, Choice) else choice,
+                    answer=by_number.get(i),
+                    database=key,
                 )
             )
         return results

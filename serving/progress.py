@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlconf.signal import Answer, Reading, Signal
+from sqlconf.signal import Answer, Cost, Reading, Signal
 
 Listener = Callable[[str, dict[str, Any]], None]
 """Is given the kind of what is known ("sql", "signal") and what it is; called from a worker's thread."""
@@ -43,6 +43,10 @@ class Telling:
     @property
     def name(self) -> str:
         return self._signal.name
+
+    @property
+    def cost(self) -> Cost:
+        return self._signal.cost
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         started = time.perf_counter()

@@ -17,6 +17,7 @@ from .engines.openai_engine import OpenAIEngine
 from .engines.opening import SupervisedEngine
 from .errors import Overloaded, ServingError
 from .execution import Result
+from .feedback import Feedback, open_feedback
 from .gateway.audit import Audit
 from .gateway.caller import Caller
 from .gateway.fair import Slots
@@ -50,6 +51,7 @@ class Service:
         self.draining = False
         self.failure: ServingError | None = None
         self.pipeline: Pipeline | PlainPipeline | None = None
+        self.feedback: Feedback | None = None
         self._factory = pipeline_factory
         self.started = time.time()
         self.metrics = Metrics()
@@ -179,6 +181,12 @@ class Service:
         if self._batcher is None:
             raise Overloaded("The model is still loading.", "Try again shortly; /readyz says when.", 5)
 
+    def remember(self, caller: Caller, question: str, database: str, result: AskResult) -> str:
+        """An identifier to label the answer by; empty where there is no SQL, or nothing is kept."""
+        if self.feedback is None or not result.sql:
+            return ""
+        return self.feedback.remember(question, database, result, caller.tenant)
+
     async def execute(self, sql: str, database: Database) -> Result:
         """Run `sql`, in the database's own dialect, behind both walls, within limits. Raises GuardError, BadSql and kin."""
         if self._waiting_executions >= self.settings.queue:
@@ -236,6 +244,7 @@ class Service:
             return
         work: Callable[[Sequence[tuple[str, Database]]], list[AskResult]] = partial(pipeline.ask)
         self.pipeline = pipeline
+        await asyncio.to_thread(self._open_feedback, pipeline)
         engine = getattr(pipeline, "engine", None)
         if isinstance(engine, (OpenAIEngine, ChatEngine)):
             key = self.settings.engine_api_key
@@ -253,6 +262,13 @@ class Service:
     def _build(self) -> Pipeline | PlainPipeline:
         with stoppable(self._stopping):
             return self._factory(self.settings)
+
+    def _open_feedback(self, pipeline: Pipeline | PlainPipeline) -> None:
+        """Labels of before are taken up; where that fails, answers are judged as they shipped, and the log says so."""
+        try:
+            self.feedback = open_feedback(self.settings, pipeline)
+        except (ServingError, OSError) as error:
+            log.error("no labels are taken: %s", error)
 
 
 def _secret(settings: Settings) -> bytes | None:

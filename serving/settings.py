@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     fusion: Path | None = Field(
         None, description="the calibration; the checkpoint's own fusion.json if unset"
     )
+    profile: Literal["fast", "default", "thorough"] = Field(
+        "default", description="how much is measured for a confidence: fast, default or thorough"
+    )
+    signal_limit_s: float = Field(
+        5.0, gt=0, le=600, description="a signal that takes longer for an answer is missing from it"
+    )
     data: Path | None = Field(None, description="folder of the data sets, for benchmarks that need them")
     home: Path = Field(default_factory=default_home, description="registered databases and the demo")
     engine: Literal["embedded", "vllm"] = Field(
@@ -100,6 +106,10 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="seals the passwords of registered databases; one is made in `home` if unset"
     )
+    bench_questions: int = Field(300, ge=20, le=10_000, description="of Spider's, for bench confidence")
+    peers_python: Path | None = Field(
+        None, description="a Python with uqlm and lm-polygraph, for bench confidence"
+    )
     sql_timeout_s: float = Field(5.0, gt=0, le=600)
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")
@@ -142,7 +152,11 @@ class Settings(BaseSettings):
 
     @property
     def fusion_file(self) -> Path:
-        return self.fusion or self.checkpoint / "fusion.json"
+        if self.fusion is not None:
+            return self.fusion
+        return self.checkpoint / (
+            "fusion.json" if self.profile == "default" else f"fusion-{self.profile}.json"
+        )
 
 
 def load_settings(**given: Any) -> Settings:

@@ -7,13 +7,14 @@ Here the candidates are a beam's, each with its probability, so that the vote is
 import math
 from collections.abc import Sequence
 
-from sqlconf.signal import Answer, Candidate, Reading
+from sqlconf.signal import Answer, Candidate, Cost, Reading
 
 
 class Agreement:
     """The share of the candidates' probability that falls on those with the answer's result."""
 
     name = "agreement"
+    cost = Cost.FREE
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         return [self._read(answer) for answer in answers]
@@ -34,6 +35,7 @@ class ResultProbability:
     """The probability of the answer's result: of all candidates that give it together."""
 
     name = "result_probability"
+    cost = Cost.FREE
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         return [self._read(answer) for answer in answers]
@@ -49,6 +51,7 @@ class NonEmpty:
     """Whether the answer's result says anything: 1 for a row that is not all null, else 0."""
 
     name = "non_empty"
+    cost = Cost.FREE
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         return [self._read(answer) for answer in answers]

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from sqlconf.embedding import Embedder
 from sqlconf.errors import ConfidenceError
-from sqlconf.signal import Answer, Model, Reading
+from sqlconf.signal import Answer, Cost, Model, Reading
 
 
 class BackTranslation:
     """The cosine of the question and the model's own wording of the SQL; the note holds that wording."""
 
     name = "back_translation"
+    cost = Cost.WRITING
 
     def __init__(self, model: Model, embedder: Embedder):
         self.model = model
@@ -39,6 +40,7 @@ class ReverseCheck:
     """
 
     name = "reverse_check"
+    cost = Cost.SCORING
 
     def __init__(self, model: Model):
         self.model = model

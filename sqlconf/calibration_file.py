@@ -20,6 +20,17 @@ from sqlconf.guarantee import Promise
 FORMAT = "suresql-calibration/1"
 
 
+class KnownGroup(BaseModel):
+    """The fit of a group with many answers, on the file's signals."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    weights: dict[str, Any]
+    n: int
+    metrics: dict[str, Any]
+    promises: list[Promise] = []
+
+
 class CalibrationFile(BaseModel):
     """What the file must hold."""
 
@@ -32,10 +43,13 @@ class CalibrationFile(BaseModel):
     metrics: dict[str, Any]
     model: str | None = None
     promises: list[Promise] = []
+    known: dict[str, KnownGroup] = {}
+    dropped: list[str] = []
 
     @model_validator(mode="after")
     def _promises_are_shares(self) -> Self:
-        for one in self.promises:
+        every = [*self.promises, *(one for group in self.known.values() for one in group.promises)]
+        for one in every:
             if not (0 < one.precision < 1 and 0 < one.delta < 1 and 0 <= one.coverage <= 1):
                 raise ValueError("a promise's precision, delta or coverage is no share")
             if one.threshold is not None and not 0 <= one.threshold <= 1:
@@ -44,24 +58,32 @@ class CalibrationFile(BaseModel):
 
     @model_validator(mode="after")
     def _weights_fit_signals(self) -> Self:
-        lists = ("centre", "scale", "coefficient", "missing_coefficient")
-        if set(self.weights) != {*lists, "intercept", "isotonic"}:
-            raise ValueError(f"weights holds {sorted(self.weights)}")
-        for name in lists:
-            if not _numbers(self.weights[name]) or len(self.weights[name]) != len(self.signals):
-                raise ValueError(f"weights.{name} is not one number for each of {len(self.signals)} signals")
-        if not all(step > 0 for step in self.weights["scale"]) or not _numbers([self.weights["intercept"]]):
-            raise ValueError("a scale is not above 0, or the intercept is not a number")
-        knots = self.weights["isotonic"]
-        if not isinstance(knots, list) or not all(
-            isinstance(knot, list) and len(knot) == 2 and _numbers(knot) for knot in knots
-        ):
-            raise ValueError("weights.isotonic is not a list of pairs of numbers")
-        if any(not 0 <= part <= 1 for knot in knots for part in knot) or any(
-            a[0] > b[0] or a[1] > b[1] for a, b in pairwise(knots)
-        ):
-            raise ValueError("weights.isotonic does not rise within 0..1")
+        for weights in (self.weights, *(one.weights for one in self.known.values())):
+            _check_weights(weights, len(self.signals))
         return self
+
+
+def _check_weights(weights: Mapping[str, Any], signals: int) -> None:
+    """Raises ValueError for what is no set of weights for so many signals."""
+    lists = ("centre", "scale", "coefficient", "missing_coefficient")
+    if set(weights) - {"log_odds"} != {*lists, "intercept", "isotonic"}:
+        raise ValueError(f"weights holds {sorted(weights)}")
+    if not isinstance(weights.get("log_odds", False), bool):
+        raise ValueError("weights.log_odds is neither true nor false")
+    for name in lists:
+        if not _numbers(weights[name]) or len(weights[name]) != signals:
+            raise ValueError(f"weights.{name} is not one number for each of {signals} signals")
+    if not all(step > 0 for step in weights["scale"]) or not _numbers([weights["intercept"]]):
+        raise ValueError("a scale is not above 0, or the intercept is not a number")
+    knots = weights["isotonic"]
+    if not isinstance(knots, list) or not all(
+        isinstance(knot, list) and len(knot) == 2 and _numbers(knot) for knot in knots
+    ):
+        raise ValueError("weights.isotonic is not a list of pairs of numbers")
+    if any(not 0 <= part <= 1 for knot in knots for part in knot) or any(
+        a[0] > b[0] or a[1] > b[1] for a, b in pairwise(knots)
+    ):
+        raise ValueError("weights.isotonic does not rise within 0..1")
 
 
 def write_calibration(
@@ -73,6 +95,8 @@ def write_calibration(
     metrics: Mapping[str, Any],
     model: str | None = None,
     promises: Sequence[Promise] = (),
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+    dropped: Sequence[str] = (),
 ) -> None:
     """`model` names the weights whose answers the fit is of, where the caller knows; `promises`, the thresholds that
     hold for its confidences.
@@ -82,6 +106,13 @@ def write_calibration(
         body["model"] = model
     if promises:
         body["promises"] = [vars(one) for one in promises]
+    if dropped:
+        body["dropped"] = dropped
+    if known:
+        body["known"] = {
+            name: {**one, "promises": [vars(promise) for promise in one["promises"]]}
+            for name, one in known.items()
+        }
     body = json.loads(json.dumps(body, allow_nan=False))
     text = json.dumps({"format": FORMAT, "digest": _digest(body), **body}, indent=2) + "\n"
     beside: Path | None = None

@@ -1,22 +1,30 @@
 """Several signals made into one probability that an answer is right, fitted on questions with known answers.
 
-Logistic regression over standardised signals, with an indicator for each signal that can be missing
-(multivariate Platt scaling, arXiv 2505.23804); then isotonic regression on top where that lowers the
-Brier score on held-out folds. Folds follow the groups (databases), so no figure here was measured on a
-database that the measured fit had seen.
+Logistic regression over standardised signals, with an indicator for each signal that can be missing (multivariate Platt
+scaling, arXiv 2505.23804). No signal counts against what it says, since each is a reading for which higher means likelier
+right: signals that say nearly the same then share a weight instead of a plus and a minus, and one that is worth nothing gets
+none, is dropped, and need not be measured. How strongly weights are held down, whether readings are taken as they are or as
+log-odds, and whether isotonic regression comes on top, is chosen by the Brier score on held-out folds. Folds follow the groups
+(databases), so no figure here was measured on a database that the measured fit had seen; a group with more answers than
+others counts no more than twice the middle one.
+
+A group with many labels of its own gets a fit of its own besides (`Fusion.of`): a database that is known needs no
+caution about those that are not.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from sqlconf import metrics
@@ -31,6 +39,23 @@ MIN_ROWS = 20
 MIN_OF_EACH = 2
 FOLDS = 5
 FAR = 10.0  # standard deviations; a reading further out says no more than this
+EDGE = 1e-4  # a reading nearer to 0 or 1 counts as this in log-odds
+STRENGTHS = (0.003, 0.03, 0.3)  # of the pull on weights towards 0, for each answer
+NONE = 1e-4  # a weight under it is none
+MIN_KNOWN, MIN_KNOWN_OF_EACH = 100, 10
+"""Answers, and right and wrong ones among them, from which on a group gets a fit of its own."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a fit is made."""
+
+    strength: float
+    log_odds: bool
+    isotonic: bool
+
+
+CHOICES = tuple(Choice(*one) for one in product(STRENGTHS, (False, True), (False, True)))
 
 
 @dataclass(frozen=True)
@@ -44,14 +69,22 @@ class Weights:
     intercept: float = 0.0
     isotonic: tuple[tuple[float, float], ...] = ()
     """Knots (probability before, probability after), rising; none where isotonic regression did not pay."""
+    log_odds: bool = False
+    """Whether readings are turned into log-odds first."""
 
-    def probability(self, x_NF: Floats) -> Floats:
-        """NaN is a missing signal: it counts as average, plus its missing coefficient."""
+    def contributions(self, x_NF: Floats) -> Floats:
+        """What each reading adds to the log-odds, [N, F]."""
         missing_NF = np.isnan(x_NF)
+        x_NF = _transformed(x_NF, self.log_odds)
         with np.errstate(over="ignore"):
             z_NF = np.clip((x_NF - np.array(self.centre)) / np.array(self.scale), -FAR, FAR)
         z_NF = np.where(missing_NF, 0.0, z_NF)
-        logit_N = z_NF @ np.array(self.coefficient) + missing_NF @ np.array(self.missing_coefficient)
+        found_NF: Floats = z_NF * np.array(self.coefficient) + missing_NF * np.array(self.missing_coefficient)
+        return found_NF
+
+    def probability(self, x_NF: Floats) -> Floats:
+        """NaN is a missing signal: it counts as average, plus its missing coefficient."""
+        logit_N = self.contributions(x_NF).sum(axis=1)
         with np.errstate(over="ignore"):
             p_N: Floats = 1 / (1 + np.exp(-(logit_N + self.intercept)))
         if self.isotonic:
@@ -74,6 +107,10 @@ class Fusion:
     """Of the weights whose answers it was fitted on, a name that the caller gave, such as a digest."""
     promises: tuple[Promise, ...] = ()
     """The thresholds that the caller found to hold for its probabilities, with `sqlconf.guarantee`."""
+    known: Mapping[str, "Fusion"] = field(default_factory=dict)
+    """Fits of groups with many answers, by group; of the same signals."""
+    dropped: tuple[str, ...] = ()
+    """What was tried and is worth nothing beside the others: it need not be measured."""
 
     @property
     def fitted(self) -> bool:
@@ -93,8 +130,11 @@ class Fusion:
         correct: Sequence[bool],
         groups: Sequence[str] | None = None,
         seed: int = 0,
+        choices: Sequence[Choice] = CHOICES,
     ) -> "Fusion":
-        """Fit on answers known to be right or wrong; `groups` names each answer's database."""
+        """Fit on answers known to be right or wrong; `groups` names each answer's database, and `choices` are the ways of
+        fitting that the best is picked of.
+        """
         y_N = _checked(readings, correct, groups)
         signals = tuple(sorted(set().union(*readings)))
         x_NF = _matrix(readings, signals)
@@ -102,30 +142,32 @@ class Fusion:
             raise ConfidenceError("no signal has a value on any row; look at the readings' notes for why")
         group_N = None if groups is None else np.asarray(groups, dtype=object)
 
-        held_out = {isotonic: np.empty(len(y_N)) for isotonic in (False, True)}
-        for train_M, test_M in _folds(y_N, group_N, seed):
-            inner_group_M = None if group_N is None else group_N[train_M]
-            for isotonic, p_N in held_out.items():
-                weights = _weigh(x_NF[train_M], y_N[train_M], inner_group_M, isotonic, seed)
-                p_N[test_M] = weights.probability(x_NF[test_M])
-        brier = {isotonic: float(np.mean((p_N - y_N) ** 2)) for isotonic, p_N in held_out.items()}
-        isotonic = brier[True] < brier[False]
-        found = metrics.report(held_out[isotonic].tolist(), y_N.tolist())
-        found |= {"brier_platt": brier[False], "brier_isotonic": brier[True]}
-        found["groups"] = None if groups is None else len(set(groups))
-        weights = _weigh(x_NF, y_N, group_N, isotonic, seed)
+        choice, held_out_N, briers = _choose(x_NF, y_N, group_N, seed, choices)
+        found = metrics.report(held_out_N.tolist(), y_N.tolist())
+        found |= {
+            "brier_platt": min((brier for one, brier in briers.items() if not one.isotonic), default=None),
+            "brier_isotonic": min((brier for one, brier in briers.items() if one.isotonic), default=None),
+            "chosen": vars(choice),
+            "groups": None if groups is None else len(set(groups)),
+        }
+        weights = _weigh(x_NF, y_N, group_N, choice, seed)
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(signals, weights, len(y_N), date, found)
+        fusion = _pruned(cls(signals, weights, len(y_N), date, found))
+        return replace(fusion, known=_known(fusion, readings, y_N, groups, seed, choices) if groups else {})
+
+    def of(self, group: str) -> "Fusion":
+        """The fit for a group: its own if there is one, else the one for all."""
+        return self.known.get(group, self)
 
     def probability(self, readings: Sequence[Readings]) -> list[float]:
-        """One number in 0..1 per answer. A signal that a row lacks is missing; one that the fit never saw
-        is an error.
+        """One number in 0..1 per answer. A signal that a row lacks is missing; one that the fit gave no weight is not
+        looked at; one that it never saw is an error.
         """
         if not readings:
             return []
         if self.weights is None:
             return [_mean(row) for row in readings]
-        if unknown := sorted(set().union(*readings) - set(self.signals)):
+        if unknown := sorted(set().union(*readings) - {*self.signals, *self.dropped}):
             raise ConfidenceError(
                 f"the fit knows {', '.join(self.signals)}, not {', '.join(unknown)}; "
                 "fit again with the present signals"
@@ -133,12 +175,36 @@ class Fusion:
         p_N = self.weights.probability(_matrix(readings, self.signals))
         return [float(p) for p in np.clip(p_N, 0.0, 1.0)]
 
+    def contributions(self, readings: Readings) -> dict[str, float]:
+        """What each signal adds to the log-odds, less what it adds on the average; none of an unfitted one."""
+        if self.weights is None:
+            return {}
+        parts = self.weights.contributions(_matrix([readings], self.signals))
+        return dict(zip(self.signals, parts[0].tolist(), strict=True))
+
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all: on any error the file that was there stays."""
         if self.weights is None:
             raise ConfidenceError("an unfitted confidence has nothing to save; call Fusion.fit first")
         write_calibration(
-            path, self.signals, vars(self.weights), self.n, self.date, self.metrics, self.model, self.promises
+            path,
+            self.signals,
+            vars(self.weights),
+            self.n,
+            self.date,
+            self.metrics,
+            self.model,
+            self.promises,
+            {
+                name: {
+                    "weights": vars(one.weights),
+                    "n": one.n,
+                    "metrics": one.metrics,
+                    "promises": one.promises,
+                }
+                for name, one in self.known.items()
+            },
+            self.dropped,
         )
 
     @classmethod
@@ -147,25 +213,46 @@ class Fusion:
         of the fit.
         """
         found = read_calibration(path)
-        if signals is not None and set(signals) != set(found.signals):
+        fitted = {*found.signals, *found.dropped}
+        if signals is not None and set(signals) != fitted:
             raise ConfidenceError(
-                f"{path} was fitted on {', '.join(found.signals)}; "
+                f"{path} was fitted on {', '.join(sorted(fitted))}; "
                 f"what is measured now is {', '.join(sorted(signals))}; "
                 "fit again, or measure the same signals"
             )
-        weights: dict[str, Any] = {
-            name: tuple(part) if isinstance(part, list) else part for name, part in found.weights.items()
+        signal_names = tuple(found.signals)
+        known = {
+            name: cls(
+                signal_names,
+                _weights(one.weights),
+                one.n,
+                found.date,
+                one.metrics,
+                found.model,
+                tuple(one.promises),
+                dropped=tuple(found.dropped),
+            )
+            for name, one in found.known.items()
         }
-        weights["isotonic"] = tuple((before, after) for before, after in weights["isotonic"])
         return cls(
-            tuple(found.signals),
-            Weights(**weights),
+            signal_names,
+            _weights(found.weights),
             found.n,
             found.date,
             found.metrics,
             found.model,
             tuple(found.promises),
+            known,
+            tuple(found.dropped),
         )
+
+
+def _weights(parts: Mapping[str, Any]) -> Weights:
+    found: dict[str, Any] = {
+        name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()
+    }
+    found["isotonic"] = tuple((before, after) for before, after in found["isotonic"])
+    return Weights(**found)
 
 
 def _checked(
@@ -216,44 +303,140 @@ def _folds(
     return list(splitter.split(y_N, y_N, group_N)) if splitter else []
 
 
+def _transformed(x_NF: Floats, log_odds: bool) -> Floats:
+    if not log_odds:
+        return x_NF
+    inside_NF = np.clip(x_NF, EDGE, 1 - EDGE)
+    found_NF: Floats = np.log(inside_NF / (1 - inside_NF))
+    return found_NF
+
+
+def _choose(
+    x_NF: Floats,
+    y_N: NDArray[np.bool_],
+    group_N: NDArray[np.object_] | None,
+    seed: int,
+    choices: Sequence[Choice],
+) -> tuple[Choice, Floats, dict[Choice, float]]:
+    """The choice with the lowest Brier score on held-out folds, its probabilities there, and all scores."""
+    held_out = {choice: np.full(len(y_N), y_N.mean()) for choice in choices}
+    for train_M, test_M in _folds(y_N, group_N, seed):
+        inner_group_M = None if group_N is None else group_N[train_M]
+        for choice, p_N in held_out.items():
+            weights = _weigh(x_NF[train_M], y_N[train_M], inner_group_M, choice, seed)
+            p_N[test_M] = weights.probability(x_NF[test_M])
+    briers = {choice: float(np.mean((p_N - y_N) ** 2)) for choice, p_N in held_out.items()}
+    best = min(briers, key=lambda choice: briers[choice])
+    return best, held_out[best], briers
+
+
+def _known(
+    fusion: Fusion,
+    readings: Sequence[Readings],
+    y_N: NDArray[np.bool_],
+    groups: Sequence[str],
+    seed: int,
+    choices: Sequence[Choice],
+) -> dict[str, Fusion]:
+    """Fits of the groups with enough answers, on the signals of the fit of all."""
+    found: dict[str, Fusion] = {}
+    group_N = np.asarray(groups, dtype=object)
+    for name in sorted(set(groups)):
+        own_N = group_N == name
+        right, n = int(y_N[own_N].sum()), int(own_N.sum())
+        if n < MIN_KNOWN or min(right, n - right) < MIN_KNOWN_OF_EACH:
+            continue
+        x_NF = _matrix([row for row, own in zip(readings, own_N, strict=True) if own], fusion.signals)
+        if np.isnan(x_NF).all():
+            continue
+        choice, held_out_N, _ = _choose(x_NF, y_N[own_N], None, seed, choices)
+        report = metrics.report(held_out_N.tolist(), y_N[own_N].tolist()) | {"chosen": vars(choice)}
+        weights = _weigh(x_NF, y_N[own_N], None, choice, seed)
+        found[name] = Fusion(fusion.signals, weights, n, fusion.date, report, dropped=fusion.dropped)
+    return found
+
+
+def _pruned(fusion: Fusion) -> Fusion:
+    """Without the signals that got no weight, not even for being missing; one stays in any case."""
+    weights = fusion.weights
+    assert weights is not None
+    size_F = np.maximum(np.abs(weights.coefficient), np.abs(weights.missing_coefficient))
+    keep = [i for i, size in enumerate(size_F) if size > NONE] or [int(size_F.argmax())]
+    parts: dict[str, Any] = {
+        name: tuple(getattr(weights, name)[i] for i in keep)
+        for name in ("centre", "scale", "coefficient", "missing_coefficient")
+    }
+    return replace(fusion, signals=tuple(fusion.signals[i] for i in keep), weights=replace(weights, **parts))
+
+
 def _weigh(
-    x_NF: Floats, y_N: NDArray[np.bool_], group_N: NDArray[np.object_] | None, isotonic: bool, seed: int
+    x_NF: Floats, y_N: NDArray[np.bool_], group_N: NDArray[np.object_] | None, choice: Choice, seed: int
 ) -> Weights:
-    plain = _logistic(x_NF, y_N)
-    folds = _folds(y_N, group_N, seed) if isotonic else []
+    plain = _logistic(x_NF, y_N, group_N, choice)
+    folds = _folds(y_N, group_N, seed) if choice.isotonic else []
     if not folds:
         return plain
     p_N = np.empty(len(y_N))
     for train_M, test_M in folds:
-        p_N[test_M] = _logistic(x_NF[train_M], y_N[train_M]).probability(x_NF[test_M])
+        inner_group_M = None if group_N is None else group_N[train_M]
+        p_N[test_M] = _logistic(x_NF[train_M], y_N[train_M], inner_group_M, choice).probability(x_NF[test_M])
     floor = 1 / (len(y_N) + 2)  # no finite sample shows that nothing can go wrong
     steps = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(p_N, y_N)
     knots = zip(steps.X_thresholds_.tolist(), steps.y_thresholds_.tolist(), strict=True)
-    return Weights(**{**vars(plain), "isotonic": tuple(knots)})
+    return replace(plain, isotonic=tuple(knots))
 
 
-def _logistic(x_NF: Floats, y_N: NDArray[np.bool_]) -> Weights:
+def _logistic(
+    x_NF: Floats, y_N: NDArray[np.bool_], group_N: NDArray[np.object_] | None, choice: Choice
+) -> Weights:
     missing_NF = np.isnan(x_NF)
+    x_NF = _transformed(x_NF, choice.log_odds)
+    F = x_NF.shape[1]
     known_F = ~missing_NF.all(axis=0)
-    centre_F, scale_F = np.zeros(x_NF.shape[1]), np.ones(x_NF.shape[1])
+    centre_F, scale_F = np.zeros(F), np.ones(F)
     centre_F[known_F] = np.nanmean(x_NF[:, known_F], axis=0)
     scale_F[known_F] = np.nanstd(x_NF[:, known_F], axis=0)
     scale_F[scale_F < 1e-9] = 1.0
     right = int(y_N.sum())
     if right in (0, len(y_N)):  # a fold of one class: its base rate, kept off 0 and 1
         rate = (right + 1) / (len(y_N) + 2)
-        coefficient_2F, intercept = np.zeros(2 * x_NF.shape[1]), math.log(rate / (1 - rate))
+        found_P = np.append(np.zeros(2 * F), math.log(rate / (1 - rate)))
     else:
         z_NF = np.where(missing_NF, 0.0, np.clip((x_NF - centre_F) / scale_F, -FAR, FAR))
-        model = LogisticRegression(solver="newton-cholesky", max_iter=1000).fit(
-            np.hstack([z_NF, missing_NF]), y_N
-        )
-        coefficient_2F, intercept = model.coef_[0], float(model.intercept_[0])
-    coefficient_F, missing_F = np.split(coefficient_2F, 2)
+        found_P = _minimum(np.hstack([z_NF, missing_NF]), y_N, _shares(len(y_N), group_N), choice.strength, F)
     return Weights(
         centre=tuple(centre_F.tolist()),
         scale=tuple(scale_F.tolist()),
-        coefficient=tuple(coefficient_F.tolist()),
-        missing_coefficient=tuple(missing_F.tolist()),
-        intercept=intercept,
+        coefficient=tuple(found_P[:F].tolist()),
+        missing_coefficient=tuple(found_P[F : 2 * F].tolist()),
+        intercept=float(found_P[-1]),
+        log_odds=choice.log_odds,
     )
+
+
+def _minimum(z_NP: Floats, y_N: NDArray[np.bool_], share_N: Floats, strength: float, signals: int) -> Floats:
+    """Weights and intercept of the least mean loss with a pull towards 0; the first `signals` weights not negative."""
+    sign_N = np.where(y_N, 1.0, -1.0)
+
+    def loss(w_P: Floats) -> tuple[float, Floats]:
+        margin_N = sign_N * (z_NP @ w_P[:-1] + w_P[-1])
+        slope_N = -sign_N * expit(-margin_N) * share_N
+        value = float(share_N @ np.logaddexp(0, -margin_N) + strength / 2 * w_P[:-1] @ w_P[:-1])
+        return value, np.append(z_NP.T @ slope_N + strength * w_P[:-1], slope_N.sum())
+
+    free = z_NP.shape[1] - signals + 1
+    bounds = [(0.0, None)] * signals + [(None, None)] * free
+    found_P: Floats = minimize(
+        loss, np.zeros(z_NP.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds
+    ).x
+    return found_P
+
+
+def _shares(n: int, group_N: NDArray[np.object_] | None) -> Floats:
+    """Each answer's share of the loss, summing to 1: a group counts at most twice what the middle one does."""
+    if group_N is None:
+        return np.full(n, 1 / n)
+    _, which_N, size_G = np.unique(group_N.astype(str), return_inverse=True, return_counts=True)
+    share_N = np.minimum(1.0, 2 * np.median(size_G) / size_G)[which_N]
+    found_N: Floats = share_N / share_N.sum()
+    return found_N

@@ -15,7 +15,7 @@ from sqlglot import exp
 from sqlconf.catalogue import Catalogue, Owned, catalogue
 from sqlconf.finding import Finding, weigh
 from sqlconf.joins import Owners, join_findings, name_findings, owner, owners_of, set_findings
-from sqlconf.signal import Answer, Reading
+from sqlconf.signal import Answer, Cost, Reading
 from sqlconf.statement import AGGREGATES, COMPARISONS, LIKES, Statement, column, number, outermost, read
 from sqlconf.wording import Wording, stem, stems, wording
 
@@ -59,6 +59,7 @@ class Grounding:
     """
 
     name = "grounding"
+    cost = Cost.RULES
 
     def __init__(self, contents: ContentsOf | None = None):
         self.contents = contents

@@ -9,7 +9,7 @@ The thresholds are those between the answers' own confidences, from the strictes
 on how many are accepted, never on which are right. Given that k answers lie above a threshold, the number
 right among them is binomial with the precision there, so P(errors <= seen) under the target precision is an
 exact p-value (the threshold passes where Clopper and Pearson's lower bound reaches the target). The walk
-begins at a number of answers that the size of the set alone decides (`_first`), goes on while p <= delta, and
+begins at a number of answers that the size of the set alone decides (`first_threshold`), goes on while p <= delta, and
 the last threshold that passed is the answer.
 
 Why the whole walk fails at most delta of the time: to accept too much it must either begin at a bad
@@ -29,12 +29,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, LeaveOneGroupOut
 
 from sqlconf.errors import ConfidenceError
 from sqlconf.metrics import PRECISIONS
@@ -74,6 +74,8 @@ class Promise:
     """
     note: str
     """What it rests on, or why there is none, in a sentence."""
+    unit: Literal["questions", "databases"] = "questions"
+    """For further questions on the databases that were labelled, or for further databases (`sqlconf.group_guarantee`)."""
 
 
 def guarantee(
@@ -83,10 +85,10 @@ def guarantee(
 
     Raises ConfidenceError for arguments that make no sense, never for data that are too few or too bad.
     """
-    c_N, right_N = _checked(confidences, correct, precision, delta)
+    c_N, right_N = checked(confidences, correct, precision, delta)
     order_N = np.argsort(-c_N, kind="stable")
     c_N, errors_N = c_N[order_N], np.cumsum(~right_N[order_N])
-    first = _first(len(c_N), precision, delta)
+    first = first_threshold(len(c_N), precision, delta)
     last_of_tie_N = np.append(c_N[1:] != c_N[:-1], True)[: len(c_N)]
     accepted_K = last_of_tie_N.nonzero()[0] + 1
     accepted_K = accepted_K[accepted_K >= first]
@@ -135,13 +137,15 @@ def cross_fitted(
     correct: Sequence[bool],
     groups: Sequence[str] | None = None,
     seed: int = 0,
+    whole_groups: bool = False,
 ) -> list[float]:
     """Each answer's confidence by a `fit`, such as Fusion.fit, on nine tenths of the answers without it.
 
     Tenths are of questions, not of databases: the promise is about the databases that the labels are of, and
     the confidence of a database that the fit never saw is on another scale than that of the fit on all.
     The fit on all is not quite any of the ten, so a promise made on these confidences and used with it is exact
-    only as far as they agree.
+    only as far as they agree. With `whole_groups` each group is left out by itself: such confidences are
+    what a new database gets.
     """
     if len(readings) != len(correct) or (groups is not None and len(groups) != len(correct)):
         raise ConfidenceError("readings, right or wrong, and groups differ in number; give one for each")
@@ -150,7 +154,15 @@ def cross_fitted(
     names = sorted(set().union(*readings))
     rows = [{name: row.get(name) for name in names} for row in readings]
     found_N = np.empty(len(rows))
-    for train_M, test_M in KFold(min(FOLDS, len(rows)), shuffle=True, random_state=seed).split(rows):
+    if whole_groups:
+        if groups is None or len(set(groups)) < 3:
+            raise ConfidenceError(
+                "to leave whole groups out, give the groups of answers, three or more of them"
+            )
+        folds = LeaveOneGroupOut().split(rows, groups=list(groups))
+    else:
+        folds = KFold(min(FOLDS, len(rows)), shuffle=True, random_state=seed).split(rows)
+    for train_M, test_M in folds:
         inside = None if groups is None else [groups[i] for i in train_M]
         one = fit(
             [rows[i] for i in train_M],
@@ -161,7 +173,7 @@ def cross_fitted(
     return [float(p) for p in found_N]
 
 
-def _checked(
+def checked(
     confidences: Sequence[float], correct: Sequence[bool], precision: float, delta: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     for name, share in (("precision", precision), ("delta", delta)):
@@ -175,7 +187,7 @@ def _checked(
     return c_N, np.asarray(correct, dtype=np.bool_)
 
 
-def _first(n: int, precision: float, delta: float) -> int:
+def first_threshold(n: int, precision: float, delta: float) -> int:
     """How many answers the first threshold accepts: enough to pass with some errors if n allows it.
 
     With none allowed, one error near the top ends the walk; with many, that many answers must be good. A sixth

@@ -7,13 +7,15 @@ its least sure token.
 import math
 from collections.abc import Callable, Sequence
 
-from sqlconf.signal import Answer, Reading
+from sqlconf.signal import Answer, Cost, Reading
 
 Statistic = Callable[[Sequence[float]], float]
 
 
 class TokenProbability:
     """Reads one statistic of the tokens' log-probabilities, as a probability: exp(statistic)."""
+
+    cost = Cost.FREE
 
     def __init__(self, name: str, statistic: Statistic):
         self.name = name

@@ -5,11 +5,12 @@ not trusting.
 from collections.abc import Sequence
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.signal import Answer, Model, Reading
+from sqlconf.signal import Answer, Cost, Model, Reading
 
 
 class SelfReport:
     name = "self_report"
+    cost = Cost.SCORING
 
     def __init__(self, model: Model):
         self.model = model

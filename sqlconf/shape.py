@@ -14,7 +14,7 @@ from sqlconf.cues import clause_findings
 from sqlconf.finding import Finding, weigh
 from sqlconf.literals import literal_findings
 from sqlconf.mentions import mention_findings
-from sqlconf.signal import Answer, Reading
+from sqlconf.signal import Answer, Cost, Reading
 from sqlconf.statement import read
 from sqlconf.wording import wording
 
@@ -35,6 +35,7 @@ class Shape:
     """The share that is left after halving for each finding; 1 where question and SQL fit."""
 
     name = "shape"
+    cost = Cost.RULES
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         return [self._read(answer) for answer in answers]

@@ -5,16 +5,34 @@ evidence, not a probability; `sqlconf.fusion` makes a probability of several. Wh
 reading without a value and with a note.
 """
 
+import contextvars
 import logging
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from sqlconf.errors import ConfidenceError
 
 log = logging.getLogger(__name__)
+
+
+class Cost(IntEnum):
+    """What a signal takes, the cheapest first: what `sqlconf.profiles` chooses by, and what a table of them shows."""
+
+    FREE = 0
+    """Falls out of generating the SQL."""
+    RULES = 1
+    """Reads the statement, the question and the schema."""
+    EMBEDDING = 2
+    """Passes of a small text encoder."""
+    SCORING = 3
+    """A pass of the language model over a text that is there."""
+    WRITING = 4
+    """The language model writes, token by token."""
 
 
 class ColumnView(Protocol):
@@ -61,6 +79,8 @@ class Candidate:
     """Equal for candidates that give the same rows; None if it was not run."""
     rows: int | None
     """How many rows say something (hold more than nulls), as far as was read."""
+    tokens: int = 0
+    """How many tokens the model wrote it in; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,8 @@ class Answer:
     """Whatever the Model needs to go on from here (serving's prompt); opaque to this package."""
     candidates: tuple[Candidate, ...] = ()
     """All that were considered, the answer among them."""
+    tokens: tuple[str, ...] = ()
+    """The texts of the tokens that `token_logprobs` are of, where the engine tells them."""
 
 
 class Model(Protocol):
@@ -85,6 +107,10 @@ class Model(Protocol):
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]: ...
     def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
         """Log-probabilities of the question's tokens, where the SQL is given to be put into words."""
+        ...
+
+    def view_logprobs(self, answers: Sequence[Answer]) -> list[tuple[tuple[float, ...], ...] | None]:
+        """Log-probabilities of the SQL's tokens, once for each other order of the schema that it is shown in."""
         ...
 
 
@@ -98,27 +124,34 @@ class Reading:
     value: float | None
     ms: float = 0.0
     note: str = ""
+    cost: int = Cost.FREE
+    """Of the signal, filled in by `measure_all`."""
 
 
 @runtime_checkable
 class Signal(Protocol):
     @property
     def name(self) -> str: ...
+    @property
+    def cost(self) -> Cost: ...
     def measure(self, answers: Sequence[Answer]) -> list[Reading]: ...
 
 
-def measure_all(signals: Sequence[Signal], answers: Sequence[Answer]) -> list[list[Reading]]:
+def measure_all(
+    signals: Sequence[Signal], answers: Sequence[Answer], limit_s: float | None = None
+) -> list[list[Reading]]:
     """Measure every signal on every answer: one list per answer, its readings in the signals' order.
 
-    A signal that raises, or that breaks its contract, is recorded as missing on all answers, with a
-    note; the rest go on.
+    A signal that raises, that breaks its contract, or that takes longer than `limit_s` for each answer of the batch is
+    recorded as missing on all answers, with a note; the rest go on. One that is too slow is left to end by itself in a
+    thread of its own: nothing can stop it.
     """
     names = [signal.name for signal in signals]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfidenceError(f"two signals are named {', '.join(twice)}; give each signal a name of its own")
     if not answers:
         return []
-    columns = [_measure(signal, answers) for signal in signals]
+    columns = [_measure(signal, answers, limit_s) for signal in signals]
     return [[column[i] for column in columns] for i in range(len(answers))]
 
 
@@ -127,17 +160,44 @@ def values(readings: Sequence[Reading]) -> dict[str, float | None]:
     return {reading.name: reading.value for reading in readings}
 
 
-def _measure(signal: Signal, answers: Sequence[Answer]) -> list[Reading]:
+def _measure(signal: Signal, answers: Sequence[Answer], limit_s: float | None) -> list[Reading]:
     start = time.perf_counter()
     try:
-        readings = [_checked(signal, reading) for reading in signal.measure(answers)]
+        found = (
+            signal.measure(answers) if limit_s is None else _within(limit_s * len(answers), signal, answers)
+        )
+        readings = [_checked(signal, reading) for reading in found]
         if len(readings) != len(answers):
             raise ConfidenceError(f"it gave {len(readings)} readings for {len(answers)} answers")
     except Exception as error:  # one broken signal must not take the answer down with it
         log.warning("signal %s is missing: %s", signal.name, error, exc_info=True)
         readings = [Reading(signal.name, None, note=f"{type(error).__name__}: {error}")] * len(answers)
     share_ms = (time.perf_counter() - start) * 1000 / len(answers)
-    return [replace(reading, ms=share_ms) for reading in readings]
+    return [
+        replace(reading, ms=share_ms, cost=int(getattr(signal, "cost", Cost.FREE))) for reading in readings
+    ]
+
+
+def _within(limit_s: float, signal: Signal, answers: Sequence[Answer]) -> list[Reading]:
+    """What the signal measures, or TimeoutError."""
+    found: list[list[Reading]] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(signal.measure(answers))
+        except BaseException as error:  # raised again below, in the thread that asked
+            failed.append(error)
+
+    here = contextvars.copy_context()  # whoever listens to this thread listens to that one
+    thread = threading.Thread(target=here.run, args=(work,), name=f"signal-{signal.name}", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError(f"it took longer than {limit_s:g} s")
+    return found[0]
 
 
 def _checked(signal: Signal, reading: Reading) -> Reading:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sqlconf.describe import describe
 from sqlconf.embedding import Embedder
-from sqlconf.signal import Answer, Reading
+from sqlconf.signal import Answer, Cost, Reading
 
 View = Callable[[Answer], str | None]
 
@@ -26,6 +26,8 @@ def raw(answer: Answer) -> str | None:
 
 class Similarity:
     """The cosine of the question and a view of the SQL; the note holds the view's text."""
+
+    cost = Cost.EMBEDDING
 
     def __init__(self, embedder: Embedder, view: View = described, name: str = "similarity"):
         self.embedder = embedder

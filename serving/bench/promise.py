@@ -9,6 +9,9 @@ its own, so three things are counted, each over 500 repetitions:
   threshold that is lucky in its half makes the other unlucky: expect up to about two deltas.
 - `test_half_well_below`: of these, how often by more than chance explains (exact binomial test at delta).
 
+The promise for new databases (`sqlconf.group_guarantee`) is counted in the same way, with databases drawn instead of answers:
+half of them to choose on, with confidences of fits that saw nothing of the answer's database, and the others to test.
+
 Predictions come from SURESQL_PREDICTIONS. Without, three worlds are simulated in which the confidence is the
 logistic function of a normal z, and an answer is right with a probability that is a logistic function of z too:
 there each repetition draws anew, and the precision above a threshold is an integral.
@@ -26,10 +29,11 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, expit
 
 from sqlconf.errors import ConfidenceError
+from sqlconf.group_guarantee import guarantee_for_new_groups
 from sqlconf.guarantee import DELTA, guarantee
 from sqlconf.metrics import PRECISIONS
 
-from ..calibration import held_out_confidences
+from ..calibration import databases_of, held_out_confidences
 from ..errors import EvaluationError
 from ..evaluation import Judged, read_predictions
 from ..settings import Settings
@@ -37,6 +41,7 @@ from ..settings import Settings
 REPEATS, SEED = 500, 1
 MIN_ANSWERS = 40
 SIMULATED = 400  # answers in each repetition's two halves together
+NEW = "for new databases"
 Rows = tuple[NDArray[np.float64], NDArray[np.bool_]]  # confidences, whether right
 
 
@@ -61,6 +66,9 @@ class World:
         return float(weight_K @ expit(self.slope * z_K + self.shift) / weight_K.sum())
 
 
+SHIFTS = (0.0, 0.5, 1.0)
+"""Simulated databases are easier or harder than the confidence says by a normal shift of the log-odds."""
+DATABASES, EACH = 40, 40
 WORLDS = (
     World("calibrated", 1.0, 2.5),
     World("boasting", 1.0, 2.5, slope=0.7, shift=-0.5),
@@ -75,6 +83,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if not files:
         found["source"] = "simulated: SURESQL_PREDICTIONS names no files of judged predictions"
         found["sets"] = [_of_world(world) for world in WORLDS]
+        found["sets"] += [_of_databases_world(shift) for shift in SHIFTS]
         return found
     found["source"] = files
     judged = {file: [one for one in read_predictions(file) if one.sql] for file in files}
@@ -128,6 +137,11 @@ def _of_file(name: str, judged: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for kind, c in kinds.items()
     ]
+    try:
+        unseen = np.asarray(held_out_confidences(judged, new_databases=True), dtype=np.float64)
+        found.append(_of_databases(name, unseen, right_N, np.array(databases_of(judged))))
+    except ConfidenceError as error:
+        found.append({"name": name, "confidences": NEW, "n": len(judged), "missing": str(error)})
     if missing:
         found.append({"name": name, "confidences": "cross-fitted", "n": len(judged), "missing": missing})
     return found
@@ -208,3 +222,98 @@ def _test_halves(
 
 def _lists(rows: Rows) -> tuple[list[float], list[bool]]:
     return rows[0].tolist(), rows[1].tolist()
+
+
+def _of_databases(
+    name: str, c_N: NDArray[np.float64], right_N: NDArray[np.bool_], group_N: NDArray[np.str_]
+) -> dict[str, Any]:
+    """Half of the databases to choose on, the others to test: the promise for new ones."""
+    names = np.unique(group_N)
+    members = [np.flatnonzero(group_N == one) for one in names]
+    figures: dict[str, Any] = {}
+    for precision in PRECISIONS:
+        rng = np.random.default_rng(SEED)
+        missed = below = refused = 0
+        coverage = []
+        for _ in range(REPEATS):
+            drawn = [members[i] for i in rng.integers(0, len(names), len(names) // 2)]
+            chosen = guarantee_for_new_groups(*_drawn(c_N, right_N, drawn), precision)
+            if chosen.threshold is not None:
+                missed += float(right_N[c_N >= chosen.threshold].mean()) < precision - 1e-9
+            order = rng.permutation(len(names))
+            choose, test = ([members[i] for i in half] for half in np.array_split(order, 2))
+            promise = guarantee_for_new_groups(*_drawn(c_N, right_N, choose), precision)
+            if promise.threshold is None:
+                refused += 1
+                continue
+            some_M = np.concatenate(test)
+            accepted_M = some_M[c_N[some_M] >= promise.threshold]
+            coverage.append(len(accepted_M) / len(some_M))
+            below += len(accepted_M) > 0 and float(right_N[accepted_M].mean()) < precision - 1e-9
+        share = missed / REPEATS
+        figures[f"{precision:g}"] = {
+            "violations": share,
+            "kept": bool(share <= DELTA + 3 * _noise()),
+            "test_half_below": below / REPEATS,
+            "refused": refused / REPEATS,
+            "coverage_where_promised": float(np.mean(coverage)) if coverage else None,
+        }
+    return {
+        "name": name,
+        "confidences": NEW,
+        "n": len(c_N),
+        "databases": len(names),
+        "accuracy": float(right_N.mean()),
+        "precisions": figures,
+    }
+
+
+def _drawn(
+    c_N: NDArray[np.float64], right_N: NDArray[np.bool_], groups: Sequence[NDArray[np.intp]]
+) -> tuple[list[float], list[bool], list[str]]:
+    """The answers on the drawn databases, one that was drawn twice being two."""
+    rows = [i for group in groups for i in group.tolist()]
+    names = [f"{number}" for number, group in enumerate(groups) for _ in group]
+    return c_N[rows].tolist(), right_N[rows].tolist(), names
+
+
+def _of_databases_world(shift: float) -> dict[str, Any]:
+    """Violations over databases drawn anew each time; what is true above a threshold is of many more databases."""
+    truth_c, truth_right, _ = _databases(50 * DATABASES, shift, np.random.default_rng(SEED - 1))
+    order_N = np.argsort(-truth_c)
+    precision_N = np.cumsum(truth_right[order_N]) / np.arange(1, len(order_N) + 1)
+    falling_N = -truth_c[order_N]
+    figures = {}
+    for precision in PRECISIONS:
+        rng = np.random.default_rng(SEED)
+        missed = refused = 0
+        for _ in range(REPEATS):
+            c_N, right_N, names = _databases(DATABASES // 2, shift, rng)
+            threshold = guarantee_for_new_groups(c_N.tolist(), right_N.tolist(), names, precision).threshold
+            if threshold is None:
+                refused += 1
+            else:
+                last = int(np.searchsorted(falling_N, -threshold, side="right")) - 1
+                missed += precision_N[max(0, last)] < precision
+        share = missed / REPEATS
+        figures[f"{precision:g}"] = {
+            "violations": share,
+            "kept": bool(share <= DELTA + 3 * _noise()),
+            "refused": refused / REPEATS,
+        }
+    return {
+        "name": f"databases that differ by {shift:g}",
+        "confidences": f"{NEW}: logistic(z), z normal(1, 2); right with logistic(z - 0.3 + a shift of the database)",
+        "n": DATABASES // 2 * EACH,
+        "precisions": figures,
+    }
+
+
+def _databases(
+    count: int, shift: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+    sizes = np.maximum(5, (EACH * np.exp(rng.normal(-0.125, 0.5, count))).astype(int))
+    z_N = rng.normal(1.0, 2.0, int(sizes.sum()))
+    own_N = np.repeat(rng.normal(0, shift, count) if shift else np.zeros(count), sizes)
+    right_N = rng.random(len(z_N)) < expit(z_N - 0.3 + own_N)
+    return expit(z_N), right_N, [str(one) for one in np.repeat(np.arange(count), sizes)]

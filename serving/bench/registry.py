@@ -41,6 +41,11 @@ _BENCHMARKS = (
         "serving.bench.promise",
     ),
     Benchmark(
+        "confidence",
+        "the confidence beside its signals, uqlm and lm-polygraph; SURESQL_DATA, SURESQL_PEERS_PYTHON",
+        "serving.bench.confidence",
+    ),
+    Benchmark(
         "optimizer", "a step of MuonClip beside torch.optim.Muon's and its peers'", "serving.bench.optimizer"
     ),
     Benchmark(

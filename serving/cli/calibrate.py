@@ -8,13 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from .output import console, number, print_json, table_of
+from .output import console, errors, number, print_json, table_of
 
 
 def calibrate(
     predictions: Annotated[
-        list[Path], typer.Argument(help="Files that suresql eval wrote.", show_default=False)
-    ],
+        list[Path] | None, typer.Argument(help="Files that suresql eval wrote.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Without files: the folder of the data sets, to answer calibration questions first.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where to write it. [default: fusion.json of the checkpoint]", show_default=False),
@@ -32,18 +39,32 @@ def calibrate(
       suresql calibrate predictions.jsonl
 
       suresql calibrate spider.jsonl demo.jsonl --out fusion.json
+
+      suresql calibrate --data PATH
     """
     from ..calibration import calibrate as fit
+    from ..errors import EvaluationError
     from ..settings import load_settings
     from .evaluate import show_metrics
 
     settings = load_settings(checkpoint=checkpoint)
     file = out or settings.fusion_file
+    if not predictions:
+        if data is None:
+            raise EvaluationError(
+                "There are no predictions to fit on.",
+                "Name files that suresql eval wrote, or say --data FOLDER to have questions answered first.",
+            )
+        from ..recalibration import calibration_answers
+
+        with errors.status("Answering calibration questions…"):
+            predictions = calibration_answers(settings, data)
     found = fit(predictions, file, settings.checkpoint)
     if as_json:
         print_json({"fusion": str(file), **found})
     else:
-        show_metrics({name: value for name, value in found.items() if name != "promises"})
+        show_metrics({name: value for name, value in found.items() if name not in ("promises", "profiles")})
+        _show_profiles(found["profiles"])
         _show_promises(found["promises"])
         console.print(
             f"The figures are of held-out folds. Written to {file}.",
@@ -59,5 +80,21 @@ def _show_promises(promises: Sequence[dict[str, Any]]) -> None:
         for one in promises
     ]
     sure = 1 - promises[0]["delta"]
-    title = f"Promises, each with probability {sure:g}, for questions like these on the same databases"
+    new = promises[0]["unit"] == "databases"
+    title = f"Promises, each with probability {sure:g}, for questions like these on "
+    title += "further databases" if new else "the same databases"
     console.print(table_of(["precision", "confidence from", "answered", "note"], rows, title))
+
+
+def _show_profiles(profiles: dict[str, dict[str, Any]]) -> None:
+    rows = [
+        [
+            name,
+            number(one["auroc"]),
+            number(one["ece"]),
+            f"{one['cost_share']:.0%}",
+            ", ".join(one["signals"]),
+        ]
+        for name, one in profiles.items()
+    ]
+    console.print(table_of(["profile", "AUROC", "ECE", "of the time of writing", "signals"], rows))

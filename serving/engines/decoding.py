@@ -284,3 +284,23 @@ def score(
     targets_BT = torch.tensor([[pad_id] * (longest - len(c)) + [*c] for c in continuations])
     picked_BT = logprobs_BTV.gather(2, targets_BT[:, :, None])[:, :, 0]
     return [tuple(row[longest - len(c) :].tolist()) for row, c in zip(picked_BT, continuations, strict=True)]
+
+
+def alternatives(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[int]],
+    pad_id: int,
+    most: int,
+    prefixes: Prefixes | None = None,
+) -> list[tuple[list[float], list[float], list[list[float]]]]:
+    """Of each continuation's tokens: log-probability, entropy of the whole distribution, its `most` largest log-probabilities."""
+    logits_BTV, _, _ = _read(model, prompts, pad_id, prefixes, continuations)
+    found = []
+    longest = max(map(len, continuations))
+    for logits_TV, ids in zip(logits_BTV[:, :-1].float(), continuations, strict=True):
+        logprobs_TV = logits_TV[longest - len(ids) :].log_softmax(-1)
+        own_T = logprobs_TV.gather(1, torch.tensor([*ids], dtype=torch.long)[:, None])[:, 0]
+        entropy_T = -(logprobs_TV.exp() * logprobs_TV).sum(-1)
+        found.append((own_T.tolist(), entropy_T.tolist(), logprobs_TV.topk(most).values.tolist()))
+    return found

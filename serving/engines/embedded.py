@@ -143,6 +143,26 @@ class EmbeddedEngine:
     def close(self) -> None:
         """See Engine.close; there is nothing to let go of."""
 
+    def alternatives(
+        self, prompts: Sequence[str], continuations: Sequence[str], most: int
+    ) -> list[tuple[list[float], list[float], list[list[float]]]]:
+        """For each pair, of the continuation's tokens: log-probabilities, entropies, and the `most` largest log-probabilities."""
+        starts = [self._encode(prompt) for prompt in prompts]
+        ends = [self._encode(continuation) for continuation in continuations]
+        self._check_room([[*a, *b] for a, b in zip(starts, ends, strict=True)], 0)
+
+        def run(batch: list[int]) -> list[tuple[list[float], list[float], list[list[float]]]]:
+            return decoding.alternatives(
+                self._model,
+                [starts[i] for i in batch],
+                [ends[i] for i in batch],
+                self._tokenizer.pad_id,
+                most,
+                self._prefixes,
+            )
+
+        return self._batched([self._widths(a, len(b)) for a, b in zip(starts, ends, strict=True)], run)
+
     @property
     def vocabulary_size(self) -> int:
         """How many token ids stand for text; the model may have more outputs than that."""
@@ -186,6 +206,7 @@ class EmbeddedEngine:
             logprobs=decoded.logprobs,
             prompt_tokens=prompt_tokens,
             finish_reason="stop" if decoded.stopped else "length",
+            tokens=tuple(self._tokenizer.decode([one]) for one in decoded.ids),
         )
 
     def _check_room(self, ids: Sequence[Sequence[int]], max_tokens: int) -> None:

@@ -25,6 +25,8 @@ class Completion:
     logprobs: tuple[float, ...]
     prompt_tokens: int
     finish_reason: FinishReason
+    tokens: tuple[str, ...] = ()
+    """The text of each of `token_ids`, for people to read; empty where the engine does not tell."""
 
     @property
     def logprob(self) -> float:

@@ -60,7 +60,7 @@ def test_a_question_is_answered_in_the_shape_that_was_promised(client: TestClien
     assert isinstance(answer["abstain"], bool)
     assert answer["model"] == "random-tiny"
     assert answer["usage"]["prompt_tokens"] > 0
-    assert all(set(signal) == {"name", "value", "ms", "note"} for signal in answer["signals"])
+    assert all(set(signal) == {"name", "value", "ms", "note", "cost"} for signal in answer["signals"])
 
 
 def test_a_statement_is_run(client: TestClient) -> None:

@@ -154,7 +154,7 @@ def test_the_benchmark_counts_misses_on_files_and_on_all_together(predictions: P
     other.write_text(judged(200, seed=2))
     figures = run("promise", Settings(predictions=os.pathsep.join([str(predictions), str(other)])))["figures"]
     assert [(one["n"], one["confidences"]) for one in figures["sets"]] == [
-        (n, kind) for n in (500, 200, 700) for kind in ("as recorded", "cross-fitted")
+        (n, kind) for n in (500, 200, 700) for kind in ("as recorded", "cross-fitted", "for new databases")
     ]
     at_90 = figures["sets"][0]["precisions"]["0.9"]
     assert at_90["kept"]

@@ -66,6 +66,9 @@ class TableModel:
     def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
         return [self.questions.get(answer.sql) for answer in answers]
 
+    def view_logprobs(self, answers: Sequence[Answer]) -> list[tuple[tuple[float, ...], ...] | None]:
+        return [None] * len(answers)
+
 
 @pytest.fixture(scope="session")
 def embedder() -> Embedder:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.fusion import MIN_ROWS, Fusion
+from sqlconf.fusion import CHOICES, EDGE, MIN_ROWS, Fusion
 from sqlconf.metrics import auroc, brier, ece_equal_mass
 
 
@@ -30,10 +30,47 @@ def fitted() -> Fusion:
 
 
 def test_it_finds_the_signal_and_ignores_the_noise(fitted) -> None:
-    good, noise = fitted.weights.coefficient
-    assert fitted.signals == ("good", "noise")
-    assert good > 1.5
-    assert abs(noise) < 0.1 * good
+    weight = dict(zip(fitted.signals, fitted.weights.coefficient, strict=True))
+    assert {*fitted.signals, *fitted.dropped} == {"good", "noise"}
+    assert weight["good"] > 1.0
+    assert weight.get("noise", 0.0) < 0.1 * weight["good"]
+
+
+def test_no_signal_counts_against_what_it_says_and_one_that_would_is_dropped() -> None:
+    readings, correct, _ = synthetic(400, 8)
+    upside_down = [{**row, "wrong": 1 - row["good"]} for row in readings]
+    fusion = Fusion.fit(upside_down, correct)
+    assert "wrong" in fusion.dropped
+    assert all(weight >= 0 for weight in fusion.weights.coefficient)
+    assert fusion.probability(upside_down[:1]) == fusion.probability(readings[:1])
+
+
+def test_a_database_with_many_labels_gets_a_fit_of_its_own_and_others_the_one_for_all() -> None:
+    """The signal is upright on twelve databases and says nothing on the known one, where another does."""
+    rng = np.random.default_rng(9)
+    readings, correct, groups = [], [], []
+    for i in range(700):
+        known = i >= 500
+        right = bool(rng.random() < 0.5)
+        told, noise = 0.8 * right + 0.1 + 0.1 * rng.random(), float(rng.random())
+        readings.append({"general": noise if known else told, "local": told if known else noise})
+        correct.append(right)
+        groups.append("known" if known else f"d{i % 12}")
+    fusion = Fusion.fit(readings, correct, groups)
+    assert set(fusion.known) == {"known"}
+    row = {"general": 0.9, "local": 0.1}
+    assert fusion.of("another") is fusion
+    assert fusion.probability([row])[0] > 0.7
+    assert fusion.of("known").probability([row])[0] < 0.3
+
+
+def test_what_the_signals_contribute_adds_up_to_the_log_odds(fitted) -> None:
+    row = {"good": 0.3, "noise": 0.6}
+    (p,) = fitted.probability([row])
+    if not fitted.weights.isotonic:
+        total = sum(fitted.contributions(row).values()) + fitted.weights.intercept
+        assert p == pytest.approx(1 / (1 + math.exp(-total)))
+    assert fitted.contributions({"good": 0.9})["good"] > 0 > fitted.contributions({"good": 0.1})["good"]
 
 
 def test_its_probabilities_are_near_the_true_ones(fitted) -> None:
@@ -131,7 +168,7 @@ def test_any_fit_that_is_accepted_gives_probabilities_and_survives_its_file(
     groups = [dice.choice("xyz") for _ in range(n - 2)] + ["x", "y"] if grouped else None
     if all(value is None for row in readings for value in row.values()):
         return
-    fusion = Fusion.fit(readings, correct, groups)
+    fusion = Fusion.fit(readings, correct, groups, choices=CHOICES[::5])
     assert all(0 <= p <= 1 for p in fusion.probability(readings))
     path = tmp_path_factory.mktemp("fit") / "calibration.json"
     fusion.save(path)
@@ -199,11 +236,15 @@ def saved(fitted, tmp_path):
 
 def test_the_file_is_json_that_a_person_can_check_by_hand(fitted, saved) -> None:
     body = json.loads(saved.read_text())
-    assert {"format", "digest", "signals", "weights", "n", "date", "metrics"} == set(body)
+    assert {"format", "digest", "signals", "weights", "n", "date", "metrics"} == set(body) - {"dropped"}
     assert body["n"] == 600
     if not body["weights"]["isotonic"]:
         w = body["weights"]
-        z = [(x - c) / s for x, c, s in zip((0.7, 0.2), w["centre"], w["scale"], strict=True)]
+        given = [{"good": 0.7, "noise": 0.2}[name] for name in body["signals"]]
+        if w["log_odds"]:
+            assert all(EDGE < x < 1 - EDGE for x in given)
+            given = [math.log(x / (1 - x)) for x in given]
+        z = [(x - c) / s for x, c, s in zip(given, w["centre"], w["scale"], strict=True)]
         logit = w["intercept"] + sum(a * b for a, b in zip(z, w["coefficient"], strict=True))
         assert fitted.probability([{"good": 0.7, "noise": 0.2}])[0] == pytest.approx(
             1 / (1 + math.exp(-logit))

@@ -11,7 +11,7 @@ from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.errors import ConfidenceError
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
 from sqlconf.self_report import SelfReport
-from sqlconf.signal import Answer, Reading, Signal, measure_all, values
+from sqlconf.signal import Answer, Cost, Reading, Signal, measure_all, values
 from sqlconf.similarity import Similarity, raw
 
 QUESTION = "How many orders did each supplier get?"
@@ -21,6 +21,8 @@ WRONG = "SELECT max(total) FROM orders"
 
 class Given:
     """A signal that gives what it is told to give, or raises it."""
+
+    cost = Cost.FREE
 
     def __init__(self, name: str, gives: Sequence[Reading] | Exception):
         self.name = name

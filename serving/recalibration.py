@@ -1,0 +1,47 @@
+"""Answers to calibration questions, made for the weights that are there: what `suresql calibrate --data` fits on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from corpus import held_out
+from corpus.errors import CorpusError
+
+from .calibration import weights_digest
+from .errors import EvaluationError
+from .evaluation import Progress, evaluate
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+SPIDER, DEMO, SEED = 600, 400, 1
+"""Questions on databases of Spider's training part that training leaves out, and of the demo's calibration split."""
+
+
+def calibration_answers(settings: Settings, data: Path, progress: Progress | None = None) -> list[Path]:
+    """Files of judged answers, all signals measured, under the settings' home; what is there of these weights is not made
+    again. Raises EvaluationError.
+    """
+    from .assembly import load_pipeline
+
+    folder = settings.home / "calibration" / weights_digest(settings.checkpoint)[:12]
+    try:
+        questions = [
+            held_out.write_spider_calibration(folder / "spider", data, SPIDER, SEED),
+            held_out.write_demo(folder / "demo", "calibration", DEMO, SEED),
+        ]
+    except (CorpusError, OSError) as error:
+        raise EvaluationError(f"The calibration questions cannot be written: {error}") from error
+    update = {
+        "profile": "thorough",
+        "fusion": folder / "none.json",
+        "precision": None,
+        "signal_limit_s": 600.0,
+    }
+    pipeline = load_pipeline(settings.model_copy(update=update))
+    found = []
+    for file in questions:
+        out = file.with_name("predictions.jsonl")
+        evaluate(pipeline, file, file.parent, out, resume=out.exists(), progress=progress)
+        found.append(out)
+    return found

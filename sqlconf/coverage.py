@@ -1,0 +1,169 @@
+"""Which words of the question nothing in the SQL stands for, while a name of the schema that the SQL leaves out would.
+
+Alignment by the best match of each word, as in late interaction (ColBERT, arXiv 2004.12832), between the question's content
+words and the words of the names that the SQL uses; names are few and words are short, so that their vectors are kept.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlglot import exp
+
+from sqlconf.embedding import Embedder
+from sqlconf.naming import humanise
+from sqlconf.signal import Answer, Cost, Reading
+from sqlconf.statement import read
+from sqlconf.wording import stems
+
+_NO_CONTENT = """
+    a an the of in on at to for from by with and or not is are was were be been do does did have has had what which
+    who whom whose when where how many much show list give find tell me return all each every any some that this these
+    those there their its it they them than then more less most least number count total average mean sum maximum
+    minimum max min highest lowest largest smallest biggest top first last different distinct unique names name id ids
+    as per please can could would i we you also both either neither but only same other between over under above below
+    after before up down one two three order ordered sorted sort ascending descending alphabetical alphabetically
+    along together respectively corresponding list out if any no nor so using used use value values information
+    details record records
+"""
+_GRAMMAR = frozenset(_NO_CONTENT.split())
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True)
+class _Alignment:
+    covered: float
+    """Mean over content words of the likeness to what the SQL uses."""
+    preferred: float
+    """By how much, at most, a name that the SQL leaves out is more like a word than all that it uses."""
+    word: str
+    name: str
+
+
+class Aligner:
+    """Aligns once for the two signals that read it."""
+
+    def __init__(self, embedder: Embedder):
+        self._embedder = embedder
+        self._seen: tuple[tuple[Answer, ...], list[_Alignment | str]] = ((), [])
+
+    def signals(self) -> "tuple[Coverage, BetterName]":
+        return Coverage(self), BetterName(self)
+
+    def alignments(self, answers: Sequence[Answer]) -> list[_Alignment | str]:
+        key = tuple(answers)
+        known, found = self._seen
+        if len(known) == len(key) and all(a is b for a, b in zip(known, key, strict=True)):
+            return found
+        parts = [_parts(answer) for answer in answers]
+        words = sorted(
+            {
+                word
+                for one in parts
+                if not isinstance(one, str)
+                for word in (*one.words, *(w for name in (*one.used, *one.unused) for w in name.split()))
+            }
+        )
+        vectors = dict(zip(words, self._embedder.embed(words), strict=True)) if words else {}
+        found = [one if isinstance(one, str) else _align(one, vectors) for one in parts]
+        self._seen = (key, found)
+        return found
+
+
+class Coverage:
+    """How well the SQL's names cover the question's content words."""
+
+    name = "coverage"
+    cost = Cost.EMBEDDING
+
+    def __init__(self, aligner: Aligner):
+        self._aligner = aligner
+
+    def measure(self, answers: Sequence[Answer]) -> list[Reading]:
+        return [
+            Reading(self.name, None, note=one) if isinstance(one, str) else Reading(self.name, one.covered)
+            for one in self._aligner.alignments(answers)
+        ]
+
+
+class BetterName:
+    """1 where no name that the SQL leaves out fits a word of the question better than what it uses."""
+
+    name = "better_name"
+    cost = Cost.EMBEDDING
+
+    def __init__(self, aligner: Aligner):
+        self._aligner = aligner
+
+    def measure(self, answers: Sequence[Answer]) -> list[Reading]:
+        return [self._read(one) for one in self._aligner.alignments(answers)]
+
+    def _read(self, one: _Alignment | str) -> Reading:
+        if isinstance(one, str):
+            return Reading(self.name, None, note=one)
+        note = (
+            f"“{one.word}” is nearer to {one.name}, which the SQL leaves out" if one.preferred > 0.1 else ""
+        )
+        return Reading(self.name, 1 - min(1.0, max(0.0, one.preferred)), note=note)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    words: tuple[str, ...]
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def _parts(answer: Answer) -> _Parts | str:
+    statement = read(answer.sql)
+    if statement is None:
+        return "the SQL is not one query that parses"
+    tables = {place.node.name.casefold() for place in statement.all(exp.Table)}
+    columns = {place.node.name.casefold() for place in statement.all(exp.Column)}
+    literals = {
+        word.casefold() for place in statement.all(exp.Literal) for word in _WORD.findall(place.node.name)
+    }
+    words = tuple(
+        dict.fromkeys(
+            word
+            for word in map(str.casefold, _WORD.findall(answer.question))
+            if word not in _GRAMMAR and word not in literals
+        )
+    )
+    if not words:
+        return "the question has no content words"
+    used: list[str] = []
+    unused: list[str] = []
+    for table in answer.schema.tables:
+        here = table.name.casefold() in tables
+        (used if here else unused).append(humanise(table.name))
+        for column in table.columns:
+            (used if here and column.name.casefold() in columns else unused).append(humanise(column.name))
+    if not used:
+        return "the SQL uses no name of the schema"
+    own = set(used)
+    return _Parts(words, tuple(dict.fromkeys(used)), tuple(dict.fromkeys(n for n in unused if n not in own)))
+
+
+def _align(parts: _Parts, vectors: dict[str, NDArray[np.float32]]) -> _Alignment:
+    used_W = np.array([max(_likeness(word, name, vectors) for name in parts.used) for word in parts.words])
+    covered = float(np.clip(used_W, 0, 1).mean())
+    if not parts.unused:
+        return _Alignment(covered, 0.0, "", "")
+    likeness_WU = np.array(
+        [[_likeness(word, name, vectors) for name in parts.unused] for word in parts.words]
+    )
+    gain_W = likeness_WU.max(axis=1) - used_W
+    word = int(gain_W.argmax())
+    name = parts.unused[int(likeness_WU[word].argmax())]
+    return _Alignment(covered, float(gain_W[word]), parts.words[word], name)
+
+
+def _likeness(word: str, name: str, vectors: dict[str, NDArray[np.float32]]) -> float:
+    """The best cosine of the word with one of the name's; 1 for the same stem."""
+    own = set(stems(word))
+    return max(
+        1.0 if own & set(stems(part)) else float(vectors[word] @ vectors[part]) for part in name.split()
+    )
