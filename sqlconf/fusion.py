@@ -9,7 +9,7 @@ log-odds, and whether isotonic regression comes on top, is chosen by the Brier s
 others counts no more than twice the middle one.
 
 A group with many labels of its own gets a fit of its own besides (`Fusion.of`): a database that is known needs no
-caution about those that are not.
+caution about those that are not. Its held-out figures are of questions left out, within it.
 """
 
 import math
@@ -143,17 +143,24 @@ class Fusion:
         group_N = None if groups is None else np.asarray(groups, dtype=object)
 
         choice, held_out_N, briers = _choose(x_NF, y_N, group_N, seed, choices)
+        weights = _weigh(x_NF, y_N, group_N, choice, seed)
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        fusion = _pruned(cls(signals, weights, len(y_N), date))
+        known = {}
+        for name in _known_groups(y_N, groups or ()):
+            own_N = np.asarray(groups, dtype=object) == name
+            rows = [row for row, own in zip(readings, own_N, strict=True) if own]
+            found_own = _fit_known(fusion, rows, y_N[own_N], seed, choices)
+            if found_own is not None:
+                known[name], held_out_N[own_N] = found_own
         found = metrics.report(held_out_N.tolist(), y_N.tolist())
         found |= {
             "brier_platt": min((brier for one, brier in briers.items() if not one.isotonic), default=None),
             "brier_isotonic": min((brier for one, brier in briers.items() if one.isotonic), default=None),
-            "chosen": vars(choice),
+            "chosen": dict(vars(choice)),
             "groups": None if groups is None else len(set(groups)),
         }
-        weights = _weigh(x_NF, y_N, group_N, choice, seed)
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        fusion = _pruned(cls(signals, weights, len(y_N), date, found))
-        return replace(fusion, known=_known(fusion, readings, y_N, groups, seed, choices) if groups else {})
+        return replace(fusion, metrics=found, known=known)
 
     def of(self, group: str) -> "Fusion":
         """The fit for a group: its own if there is one, else the one for all."""
@@ -325,35 +332,36 @@ def _choose(
         for choice, p_N in held_out.items():
             weights = _weigh(x_NF[train_M], y_N[train_M], inner_group_M, choice, seed)
             p_N[test_M] = weights.probability(x_NF[test_M])
-    briers = {choice: float(np.mean((p_N - y_N) ** 2)) for choice, p_N in held_out.items()}
+    share_N = _shares(len(y_N), group_N)
+    briers = {choice: float(share_N @ (p_N - y_N) ** 2) for choice, p_N in held_out.items()}
     best = min(briers, key=lambda choice: briers[choice])
     return best, held_out[best], briers
 
 
-def _known(
-    fusion: Fusion,
-    readings: Sequence[Readings],
-    y_N: NDArray[np.bool_],
-    groups: Sequence[str],
-    seed: int,
-    choices: Sequence[Choice],
-) -> dict[str, Fusion]:
-    """Fits of the groups with enough answers, on the signals of the fit of all."""
-    found: dict[str, Fusion] = {}
-    group_N = np.asarray(groups, dtype=object)
-    for name in sorted(set(groups)):
-        own_N = group_N == name
-        right, n = int(y_N[own_N].sum()), int(own_N.sum())
-        if n < MIN_KNOWN or min(right, n - right) < MIN_KNOWN_OF_EACH:
-            continue
-        x_NF = _matrix([row for row, own in zip(readings, own_N, strict=True) if own], fusion.signals)
-        if np.isnan(x_NF).all():
-            continue
-        choice, held_out_N, _ = _choose(x_NF, y_N[own_N], None, seed, choices)
-        report = metrics.report(held_out_N.tolist(), y_N[own_N].tolist()) | {"chosen": vars(choice)}
-        weights = _weigh(x_NF, y_N[own_N], None, choice, seed)
-        found[name] = Fusion(fusion.signals, weights, n, fusion.date, report, dropped=fusion.dropped)
-    return found
+def _known_groups(y_N: NDArray[np.bool_], groups: Sequence[str]) -> list[str]:
+    """The groups with enough answers for a fit of their own."""
+    right: dict[str, list[bool]] = {}
+    for name, one in zip(groups, y_N, strict=False):
+        right.setdefault(name, []).append(bool(one))
+    return [
+        name
+        for name, own in sorted(right.items())
+        if len(own) >= MIN_KNOWN and min(sum(own), len(own) - sum(own)) >= MIN_KNOWN_OF_EACH
+    ]
+
+
+def _fit_known(
+    fusion: Fusion, rows: Sequence[Readings], y_N: NDArray[np.bool_], seed: int, choices: Sequence[Choice]
+) -> tuple[Fusion, Floats] | None:
+    """A group's own fit on the signals of the fit of all, and its held-out probabilities; None without any value."""
+    x_NF = _matrix(rows, fusion.signals)
+    if np.isnan(x_NF).all():
+        return None
+    choice, held_out_N, _ = _choose(x_NF, y_N, None, seed, choices)
+    found = metrics.report(held_out_N.tolist(), y_N.tolist()) | {"chosen": dict(vars(choice))}
+    weights = _weigh(x_NF, y_N, None, choice, seed)
+    own = Fusion(fusion.signals, weights, len(y_N), fusion.date, found, dropped=fusion.dropped)
+    return own, held_out_N
 
 
 def _pruned(fusion: Fusion) -> Fusion:
