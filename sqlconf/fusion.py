@@ -42,6 +42,7 @@ FAR = 10.0  # standard deviations; a reading further out says no more than this
 EDGE = 1e-4  # a reading nearer to 0 or 1 counts as this in log-odds
 STRENGTHS = (0.003, 0.03, 0.3)  # of the pull on weights towards 0, for each answer
 NONE = 1e-4  # a weight under it is none
+RIDGE = 1e-3  # pull on the slope of Platt's scaling, lest it grow without end where all is told apart
 MIN_KNOWN, MIN_KNOWN_OF_EACH = 100, 10
 """Answers, and right and wrong ones among them, from which on a group gets a fit of its own."""
 
@@ -374,22 +375,36 @@ def _pruned(fusion: Fusion) -> Fusion:
         name: tuple(getattr(weights, name)[i] for i in keep)
         for name in ("centre", "scale", "coefficient", "missing_coefficient")
     }
-    return replace(fusion, signals=tuple(fusion.signals[i] for i in keep), weights=replace(weights, **parts))
+    dropped = tuple(name for i, name in enumerate(fusion.signals) if i not in keep)
+    kept = tuple(fusion.signals[i] for i in keep)
+    return replace(fusion, signals=kept, weights=replace(weights, **parts), dropped=dropped)
 
 
 def _weigh(
     x_NF: Floats, y_N: NDArray[np.bool_], group_N: NDArray[np.object_] | None, choice: Choice, seed: int
 ) -> Weights:
+    """Weights whose direction is of all answers, and whose scale is of held-out folds: Platt's (a slope and a shift, which
+    undoes what the pull towards 0 took off all of them alike), or isotonic steps.
+    """
     plain = _logistic(x_NF, y_N, group_N, choice)
-    folds = _folds(y_N, group_N, seed) if choice.isotonic else []
-    if not folds:
+    folds = _folds(y_N, group_N, seed)
+    if not folds or y_N.all() or not y_N.any():
         return plain
-    p_N = np.empty(len(y_N))
+    logit_N = np.empty(len(y_N))
     for train_M, test_M in folds:
         inner_group_M = None if group_N is None else group_N[train_M]
-        p_N[test_M] = _logistic(x_NF[train_M], y_N[train_M], inner_group_M, choice).probability(x_NF[test_M])
+        part = _logistic(x_NF[train_M], y_N[train_M], inner_group_M, choice)
+        logit_N[test_M] = part.contributions(x_NF[test_M]).sum(axis=1) + part.intercept
+    if not choice.isotonic:
+        slope, shift = _minimum(logit_N[:, None], y_N, _shares(len(y_N), group_N), RIDGE, 1)
+        return replace(
+            plain,
+            coefficient=tuple(float(slope) * one for one in plain.coefficient),
+            missing_coefficient=tuple(float(slope) * one for one in plain.missing_coefficient),
+            intercept=float(slope * plain.intercept + shift),
+        )
     floor = 1 / (len(y_N) + 2)  # no finite sample shows that nothing can go wrong
-    steps = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(p_N, y_N)
+    steps = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(expit(logit_N), y_N)
     knots = zip(steps.X_thresholds_.tolist(), steps.y_thresholds_.tolist(), strict=True)
     return replace(plain, isotonic=tuple(knots))
 

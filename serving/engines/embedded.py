@@ -147,8 +147,8 @@ class EmbeddedEngine:
         self, prompts: Sequence[str], continuations: Sequence[str], most: int
     ) -> list[tuple[list[float], list[float], list[list[float]]]]:
         """For each pair, of the continuation's tokens: log-probabilities, entropies, and the `most` largest log-probabilities."""
-        starts = [self._encode(prompt) for prompt in prompts]
-        ends = [self._encode(continuation) for continuation in continuations]
+        starts = [self.encode(prompt) for prompt in prompts]
+        ends = [self.encode(continuation) for continuation in continuations]
         self._check_room([[*a, *b] for a, b in zip(starts, ends, strict=True)], 0)
 
         def run(batch: list[int]) -> list[tuple[list[float], list[float], list[list[float]]]]:
