@@ -57,7 +57,11 @@ class Feedback:
     """Remembers answers, takes labels, refits. Safe to call from several threads; one refit at a time."""
 
     def __init__(
-        self, folder: Path, pipeline: Pipeline | PlainPipeline, readings: Path, adopt: Callable[[Fusion], None]
+        self,
+        folder: Path,
+        pipeline: Pipeline | PlainPipeline,
+        readings: Path,
+        adopt: Callable[[Fusion], None],
     ) -> None:
         """`folder` belongs to the weights and the profile; `readings` are the judged ones that shipped, if they are there;
         `adopt` makes the pipeline judge by a calibration.

@@ -13,9 +13,7 @@ from typing import Any
 from sqlconf.embedding import minilm_folder
 
 PROGRAM = Path(__file__).with_name("peer_scores.py")
-INSTALL = (
-    "python -m venv PEERS && PEERS/bin/pip install torch==2.13.0 'uqlm>=0.6,<0.7' 'lm-polygraph>=0.7,<0.8' 'pyarrow<22'"
-)
+INSTALL = "python -m venv PEERS && PEERS/bin/pip install torch==2.13.0 'uqlm>=0.6,<0.7' 'lm-polygraph>=0.7,<0.8' 'pyarrow<22'"
 TIMEOUT_S = 1_800
 
 
