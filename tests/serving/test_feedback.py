@@ -37,6 +37,9 @@ class Dice:
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:
         return [(-0.5,) for _ in prompts]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 @pytest.fixture
 def pipeline() -> Pipeline:
