@@ -59,7 +59,8 @@ def reorder(prompt: Prompt, shuffle: random.Random) -> Reordered:
             places.append(prompt.binding.columns[int(old[2:-1])])
             written.append(column)
     binding = replace(prompt.binding, tables=tuple(tables), columns=tuple(places))
-    found = Reordered(Prompt("", "", binding), names)
-    return replace(
-        found, prompt=Prompt(found.renamed("".join(written)), found.renamed(prompt.question), binding)
+    found = Reordered(replace(prompt, binding=binding), names)
+    moved = replace(
+        found.prompt, schema=found.renamed("".join(written)), question=found.renamed(prompt.question)
     )
+    return replace(found, prompt=moved)
