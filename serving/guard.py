@@ -15,6 +15,7 @@ from sqlglot.tokens import Token, TokenType
 from .allowed import NODES, TYPES
 from .allowed_names import DIALECTS, FUNCTIONS, TABLE_FUNCTIONS, readable_table
 from .errors import GuardError
+from .parsing import Confused, parse
 
 MAX_SQL_CHARS = 10_000
 MAX_DEPTH = 40  # of parentheses and CASE; sqlglot and SQLite both recurse
@@ -41,14 +42,16 @@ def check(sql: str, dialect: str = "sqlite", tables: frozenset[str] | None = Non
             f"There is no allow-list for the dialect {dialect!r}.", f"There is one for {', '.join(DIALECTS)}."
         )
     _check_text(sql)
-    _check_tokens(_tokens(sql, dialect))
+    tokens = _tokens(sql, dialect)
+    _check_tokens(tokens)
     try:
-        trees = [tree for tree in sqlglot.parse(sql, dialect=dialect) if not _is_empty(tree)]
+        trees = [tree for tree in parse(sql, tokens, dialect) if not _is_empty(tree)]
     except SqlglotError as error:
         raise GuardError(f"The SQL does not parse: {_first_line(error)}", _HINT) from error
     except RecursionError as error:
         raise GuardError("The SQL is nested too deeply.", "Flatten it.") from error
     except (
+        Confused,
         AttributeError,
         KeyError,
         IndexError,
@@ -160,7 +163,7 @@ class _Wall:
             kind = "function" if isinstance(node, exp.Func) else "construct"
             raise GuardError(f"The {kind} {_name(node)} is not among those that are run.", _HINT)
         elif isinstance(node, exp.DataType) and self._dialect != "sqlite" and node.this not in TYPES:
-            raise GuardError(f"The type {node.sql()[:40]} is not among those that are cast to.", _HINT)
+            raise GuardError(f"The type {_type_name(node)} is not among those that are cast to.", _HINT)
 
     def _check_function(self, node: exp.Anonymous) -> None:
         name = node.name.lower()
@@ -232,6 +235,11 @@ def _is_empty(tree: exp.Expr | None) -> bool:
 
 def _name(node: exp.Expr) -> str:
     return node.name[:40] if isinstance(node, exp.Command) else type(node).__name__.upper()
+
+
+def _type_name(node: exp.DataType) -> str:
+    """Of the outermost type alone: written in full, types nested in types recurse."""
+    return str(getattr(node.this, "value", node.this))[:40]
 
 
 def _first_line(error: Exception) -> str:
