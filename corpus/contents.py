@@ -30,6 +30,13 @@ class Contents:
         self.places: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
         for table, column, value in values:
             self.places[normalise(value)].setdefault((table, column), value)
+        self._tables: frozenset[str] | None = None
+
+    def within(self, tables: Iterable[str]) -> "Contents":
+        """The same of `tables` alone: a view, nothing is copied."""
+        part = Contents()
+        part.places, part._tables = self.places, frozenset(tables)
+        return part
 
     @classmethod
     def read(cls, path: str | Path, schema: Schema, seconds: float = 20.0) -> "Contents":
@@ -65,4 +72,7 @@ class Contents:
 
     def find(self, text: str) -> dict[tuple[str, str], str]:
         """Columns that hold `text`, case and spacing folded, each with its exact spelling there."""
-        return self.places.get(normalise(text), {})
+        found = self.places.get(normalise(text), {})
+        if self._tables is None:
+            return found
+        return {place: value for place, value in found.items() if place[0] in self._tables}

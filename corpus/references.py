@@ -99,6 +99,7 @@ def ask(
     """
     if len(schema.tables) > MAX_TABLES:
         schema = relevant(question, schema, contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS)
+        contents = contents.within(table.name for table in schema.tables)  # what others hold is no value here
     links = link(question, schema, contents, max_values=MAX_VALUES, near=near)
     binding, kept = _number(schema, links, shuffle)
     text = f"{ASK}{_question(links, binding)}{SQL}"

@@ -20,8 +20,8 @@ TABLE, WHOLE, COLUMN, VALUE = 3.0, 0.5, 2.5, 2.5
 LENGTH = 0.3
 """A table's name says less by each word the more it has: divided by their number to this power."""
 NEIGHBOUR = 0.7
-LEAST = 0.6
-"""Tables worth less than this share of the best are left out."""
+LEAST = 0.75
+"""Tables worth less than this share of the best are left out: a stranger in the prompt costs more than a table missed."""
 KEPT = 16
 LONGEST = 5
 

@@ -52,6 +52,26 @@ def test_a_prompt_among_many_tables_is_that_of_its_part(database: Path, tmp_path
     assert prompt.binding.schema.table("machine_7") is None
 
 
+def test_what_a_table_outside_the_prompt_holds_is_no_value_in_it(schema: Schema, contents: Contents) -> None:
+    padding = tuple(Table(f"pad_{i}", schema.tables[0].columns[:1]) for i in range(60))
+    wide = Schema((*schema.tables, *padding), schema.foreign_keys)
+    held = Contents([("pad_7", padding[7].columns[0].name, "Zanzibar"), ("singer", "name", "Timbaland")])
+    places = [
+        place
+        for value in ask("how old is the singer Timbaland of Zanzibar?", wide, held).links.values
+        for place in value.places
+    ]
+    assert ("singer", "name") in places
+    assert {table for table, _ in places} <= {table.name for table in schema.tables}
+
+
+def test_a_view_of_contents_finds_what_its_tables_hold_alone() -> None:
+    whole = Contents([("one", "a", "Rome"), ("two", "b", "rome"), ("two", "b", "Oslo")])
+    assert whole.within(["one"]).find("ROME") == {("one", "a"): "Rome"}
+    assert whole.within(["one"]).find("Oslo") == {}
+    assert whole.find("rome") == {("one", "a"): "Rome", ("two", "b"): "rome"}
+
+
 def test_a_question_that_names_nothing_still_has_a_prompt() -> None:
     prompt = ask("why?", schema_from_ddl(OTHERS), Contents())
     assert prompt.binding.columns
