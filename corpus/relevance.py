@@ -20,7 +20,7 @@ TABLE, WHOLE, COLUMN, VALUE = 3.0, 0.5, 2.5, 2.5
 LENGTH = 0.3
 """A table's name says less by each word the more it has: divided by their number to this power."""
 NEIGHBOUR = 0.7
-LEAST = 0.75
+LEAST = 0.8
 """Tables worth less than this share of the best are left out: a stranger in the prompt costs more than a table missed."""
 KEPT = 16
 LONGEST = 5
@@ -41,8 +41,11 @@ class _Index:
                 for word in name_words(column.name):
                     self.columned[stem(word)].add(table.name)
         self.neighbours: dict[str, set[str]] = defaultdict(set)
+        self.referred: dict[str, set[str]] = defaultdict(set)
         for key in schema.foreign_keys:
             if key.table != key.ref_table:
+                if key.ref_table in self.tables:
+                    self.referred[key.table].add(key.ref_table)
                 self.neighbours[key.table].add(key.ref_table)
                 self.neighbours[key.ref_table].add(key.table)
 
@@ -117,7 +120,9 @@ def relevant(
 ) -> Schema:
     """The part of `schema` that the question is about, its tables in the schema's own order.
 
-    As many tables as fit, the worthiest first; none that is worth much less than the best, unless it joins two that are in.
+    As many tables as fit, the worthiest first; none that is worth much less than the best, unless it joins two that are in
+    or one that is in refers to it: what a row belongs to is often asked for in words that its table lacks. Tables that
+    refer to one that is in may be many and of anything.
     """
     index = _index(schema)
     values = worth(question, schema, contents)
@@ -134,6 +139,10 @@ def relevant(
         for between in sorted(index.neighbours.get(name, ())):
             if len(index.neighbours[between] & chosen) > 1 and len(chosen) < most_tables:
                 chosen.add(between)
+    for name in sorted(chosen, key=lambda name: -values.get(name, 0.0)):
+        for referred in sorted(index.referred.get(name, ())):
+            if len(chosen) < most_tables:
+                chosen.add(referred)
     tables = tuple(table for table in schema.tables if table.name in chosen)
     keys = tuple(k for k in schema.foreign_keys if k.table in chosen and k.ref_table in chosen)
     return Schema(tables, keys)

@@ -52,6 +52,19 @@ def test_a_prompt_among_many_tables_is_that_of_its_part(database: Path, tmp_path
     assert prompt.binding.schema.table("machine_7") is None
 
 
+def test_a_table_that_a_chosen_one_refers_to_comes_along_and_not_the_other_way_round() -> None:
+    wide = schema_from_ddl(
+        "CREATE TABLE faculty (id INTEGER PRIMARY KEY, wage REAL);"
+        "CREATE TABLE adviser (id INTEGER PRIMARY KEY, who INTEGER REFERENCES faculty (id));" + OTHERS
+    )
+
+    def found(question: str) -> set[str]:
+        return names(relevant(question, wide, Contents(), most_tables=MAX_TABLES, most_columns=MAX_COLUMNS))
+
+    assert found("list every adviser") == {"adviser", "faculty"}
+    assert found("list every faculty") == {"faculty"}
+
+
 def test_what_a_table_outside_the_prompt_holds_is_no_value_in_it(schema: Schema, contents: Contents) -> None:
     padding = tuple(Table(f"pad_{i}", schema.tables[0].columns[:1]) for i in range(60))
     wide = Schema((*schema.tables, *padding), schema.foreign_keys)
