@@ -121,7 +121,8 @@ def databases_of(judged: Sequence[Judged]) -> list[str]:
 
 def profile_signals(profile: Profile, judged: Sequence[Judged]) -> tuple[str, ...]:
     """The signals that a profile may take of those that were measured. The default takes what is free, and of what is not,
-    in the order of what each takes off the held-out Brier score, as much as DEFAULT_SHARE pays for.
+    in the order of the held-out Brier score with each, as much as DEFAULT_SHARE pays for: the fit drops what is worth
+    nothing, and databases further from those calibrated on need more different evidence than the score tells.
     """
     costs = {signal["name"]: signal.get("cost", Cost.RULES) for one in judged for signal in one.signals}
     if profile == "thorough":
@@ -130,17 +131,15 @@ def profile_signals(profile: Profile, judged: Sequence[Judged]) -> tuple[str, ..
     if profile == "fast" or not chosen:
         return tuple(chosen or costs)
     left = [name for name, cost in costs.items() if Cost.RULES < cost < Cost.WRITING]
-    best = _brier(judged, chosen)
     while left:
         tried = {
             name: _brier(judged, [*chosen, name])
             for name in left
             if cost_share(judged, [*chosen, name]) <= DEFAULT_SHARE
         }
-        if not tried or min(tried.values()) >= best:
+        if not tried:
             break
         name = min(tried, key=lambda one: tried[one])
-        best = tried[name]
         chosen.append(name)
         left.remove(name)
     return tuple(chosen)

@@ -8,8 +8,9 @@ log-odds, and whether isotonic regression comes on top, is chosen by the Brier s
 (databases), so no figure here was measured on a database that the measured fit had seen; a group with more answers than
 others counts no more than twice the middle one.
 
-A group with many labels of its own gets a fit of its own besides (`Fusion.of`): a database that is known needs no
-caution about those that are not. Its held-out figures are of questions left out, within it.
+A group with many labels of its own gets a fit of its own (`Fusion.of`): a database that is known needs no caution about those
+that are not. Its held-out figures are of questions left out, within it. The fit for all then learns from the other groups, if
+they are enough: they are likelier to be like one that nobody has labelled.
 """
 
 import math
@@ -143,12 +144,17 @@ class Fusion:
             raise ConfidenceError("no signal has a value on any row; look at the readings' notes for why")
         group_N = None if groups is None else np.asarray(groups, dtype=object)
 
-        choice, held_out_N, briers = _choose(x_NF, y_N, group_N, seed, choices)
-        weights = _weigh(x_NF, y_N, group_N, choice, seed)
+        own_names = _known_groups(y_N, groups or ())
+        rest_N = _for_all(group_N, y_N, own_names)
+        rest_group_N = None if group_N is None else group_N[rest_N]
+        choice, found_N, briers = _choose(x_NF[rest_N], y_N[rest_N], rest_group_N, seed, choices)
+        weights = _weigh(x_NF[rest_N], y_N[rest_N], rest_group_N, choice, seed)
+        held_out_N = weights.probability(x_NF)
+        held_out_N[rest_N] = found_N
         date = datetime.now(UTC).isoformat(timespec="seconds")
         fusion = _pruned(cls(signals, weights, len(y_N), date))
         known = {}
-        for name in _known_groups(y_N, groups or ()):
+        for name in own_names:
             own_N = np.asarray(groups, dtype=object) == name
             rows = [row for row, own in zip(readings, own_N, strict=True) if own]
             found_own = _fit_known(fusion, rows, y_N[own_N], seed, choices)
@@ -349,6 +355,19 @@ def _known_groups(y_N: NDArray[np.bool_], groups: Sequence[str]) -> list[str]:
         for name, own in sorted(right.items())
         if len(own) >= MIN_KNOWN and min(sum(own), len(own) - sum(own)) >= MIN_KNOWN_OF_EACH
     ]
+
+
+def _for_all(
+    group_N: NDArray[np.object_] | None, y_N: NDArray[np.bool_], own_names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which answers the fit for all learns from: those of groups without a fit of their own, where they are enough."""
+    everything_N = np.ones(len(y_N), dtype=np.bool_)
+    if group_N is None or not own_names:
+        return everything_N
+    rest_N = ~np.isin(group_N, list(own_names))
+    right = int(y_N[rest_N].sum())
+    few = min(right, int(rest_N.sum()) - right) < MIN_KNOWN_OF_EACH or rest_N.sum() < MIN_KNOWN
+    return everything_N if few or len(set(group_N[rest_N])) < FOLDS else rest_N
 
 
 def _fit_known(

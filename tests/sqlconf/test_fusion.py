@@ -297,3 +297,13 @@ def test_a_missing_file_or_folder_says_so(fitted, tmp_path) -> None:
         Fusion.load(tmp_path / "none.json")
     with pytest.raises(ConfidenceError, match="cannot be written"):
         fitted.save(tmp_path / "no" / "folder.json")
+
+
+def test_a_database_with_a_fit_of_its_own_does_not_teach_the_fit_for_all() -> None:
+    readings, correct, _ = synthetic(600, 5)
+    upside_down, wrong, _ = synthetic(400, 6)
+    groups = [f"d{i % 30}" for i in range(600)] + ["odd"] * 400
+    alone = Fusion.fit(readings, correct, groups[:600])
+    both = Fusion.fit([*readings, *upside_down], [*correct, *[not one for one in wrong]], groups)
+    assert "odd" in both.known
+    assert both.weights == alone.weights
