@@ -7,144 +7,45 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from . import feedback_routes, responses
+from .bodies import (
+    Batch,
+    BatchLine,
+    DatabaseLine,
+    Doubt,
+    Failure,
+    NewDatabase,
+    Problem,
+    Question,
+    Rows,
+    Signal,
+    SqlAnswer,
+    Statement,
+    Usage,
+)
 from .databases import describe, summaries
 from .errors import Forbidden, Gone, InvalidRequest, Overloaded, ServingError
 from .events import Events, event
 from .gateway.caller import ANYONE, Caller, Scope
 from .gateway.front import Front
-from .guard import MAX_SQL_CHARS
 from .middleware import BodyCap
 from .pipeline import AskResult
 from .progress import Listener
-from .question import MAX_QUESTION_CHARS, flaw
 from .service import PipelineFactory, Service
 from .settings import Settings
 
 T = TypeVar("T")
-MAX_BATCH = 64
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "The request cannot be answered"},
+    "5XX": {"model": Problem, "description": "Not ready, too busy, or broken"},
+}
 _DOCS = Path(__file__).with_name("docs.html")
 _HOME = Path(__file__).with_name("home.html")
-
-
-def _text(value: str) -> str:
-    if found := flaw(value):
-        raise ValueError(found)
-    return value
-
-
-QuestionText = Annotated[StrictStr, Field(max_length=MAX_QUESTION_CHARS), AfterValidator(_text)]
-DatabaseName = Annotated[StrictStr, Field(max_length=256), AfterValidator(_text)]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Question(_Body):
-    """A question in plain language about one database."""
-
-    question: Annotated[QuestionText, Field(examples=["which suppliers are in Germany?"])]
-    database: DatabaseName = "demo"
-    execute: StrictBool = Field(False, description="also run the SQL and answer its rows")
-    stream: StrictBool = Field(
-        False, description="answer in server-sent events: sql, each signal as it comes, and the answer"
-    )
-
-
-class Batch(_Body):
-    """Several questions."""
-
-    questions: list[Question] = Field(min_length=1, max_length=MAX_BATCH)
-
-
-class NewDatabase(_Body):
-    """A database to register; its address is kept sealed and never told."""
-
-    name: DatabaseName
-    url: Annotated[StrictStr, Field(max_length=2_000, examples=["postgresql://reader@db/shop"])]
-
-
-class Statement(_Body):
-    """One reading statement to run on one database."""
-
-    database: DatabaseName = "demo"
-    sql: Annotated[StrictStr, Field(max_length=MAX_SQL_CHARS, examples=["SELECT count(*) FROM suppliers"])]
-
-
-class Signal(BaseModel):
-    """One piece of evidence for or against the SQL; `value` is null where it could not be measured."""
-
-    name: str
-    value: float | None
-    ms: float
-    note: str
-    cost: int = Field(0, ge=0, le=4, description="0 free, 1 rules, 2 embedding, 3 scoring, 4 writing")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    ms: float
-
-
-class Doubt(BaseModel):
-    """One thing that speaks against the SQL: of a clause, a token, a signal, or a rival statement."""
-
-    kind: str
-    what: str
-    note: str
-
-
-class SqlAnswer(BaseModel):
-    """SQL and how likely it is to be right; `abstain` says that it is better not acted on."""
-
-    id: str = Field("", description="to say by POST /v1/feedback whether it was right")
-    sql: str
-    confidence: float = Field(ge=0, le=1)
-    abstain: bool
-    signals: list[Signal]
-    doubts: list[Doubt] = Field([], description="what is uncertain, the gravest of each kind")
-    rows: list[list[Any]] | None
-    columns: list[str] | None
-    model: str
-    usage: Usage
-    error: str | None = Field(None, description="why there is no SQL, or why it could not be run")
-
-
-class Failure(BaseModel):
-    """Why a question of a batch has no answer."""
-
-    type: str
-    message: str
-    hint: str
-
-
-class BatchLine(BaseModel):
-    """What came of one question: an answer or an error."""
-
-    answer: SqlAnswer | None = None
-    error: Failure | None = None
-
-
-class Rows(BaseModel):
-    columns: list[str]
-    rows: list[list[Any]]
-    truncated: bool
-    ms: float
-
-
-class DatabaseLine(BaseModel):
-    name: str
-    dialect: str
-    tables: list[str]
-    error: str | None = None
 
 
 def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI:
@@ -165,6 +66,7 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
         description=__doc__,
         version="0.1.0",
         lifespan=lifespan,
+        responses=_PROBLEMS,
         docs_url=None,
         redoc_url=None,
     )
@@ -177,7 +79,12 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/v1/sql", summary="SQL for a question, and how sure it is", response_model=SqlAnswer)
+    @app.post(
+        "/v1/sql",
+        summary="SQL for a question, and how sure it is",
+        response_model=SqlAnswer,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def sql(body: Question, request: Request) -> SqlAnswer | Response:
         if body.stream:
             return await _streamed(body, request)
