@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from optim.errors import OptimError
 from optim.parallel import rank, world_size
-from optim.sharding import Orthogonalise, local
+from optim.sharding import Orthogonalise, local, split_dim
 
 
 class OwnerSharding:
@@ -250,13 +250,15 @@ def _shared_slices(i: int, p: DTensor) -> list[Unit]:
     mesh = p.device_mesh.mesh
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for placement in p.placements:
-        if not isinstance(placement, Replicate) and not (placement.is_shard() and placement.dim == 0):  # type: ignore[attr-defined]
+        if not isinstance(placement, Replicate) and split_dim(placement) != 0:
             raise OptimError(
                 f"Muon found a stack of shape {tuple(p.shape)} placed as {p.placements}; it takes shards along the "
                 "stack (dimension 0) and Replicate"
             )
     for place in itertools.product(*(range(size) for size in mesh.shape)):
-        key = tuple(at for placement, at in zip(p.placements, place, strict=True) if placement.is_shard())
+        key = tuple(
+            at for placement, at in zip(p.placements, place, strict=True) if split_dim(placement) == 0
+        )
         groups[key].append(int(mesh[place]))
     counts = _slices_on_ranks(p)
     units = []
@@ -279,7 +281,7 @@ def _slices_on_ranks(p: DTensor) -> dict[int, int]:
     even, or this refuses.
     """
     mesh = p.device_mesh.mesh
-    dims = [d for d, placement in enumerate(p.placements) if placement.is_shard()]
+    dims = [d for d, placement in enumerate(p.placements) if split_dim(placement) == 0]
     parts = math.prod(mesh.shape[d] for d in dims)
     if len(dims) > 1 and p.shape[0] % parts:
         raise OptimError(f"a stack of {p.shape[0]} matrices does not divide among {parts} ranks; use fewer")

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from optim.sharding import local
+from optim.sharding import local, split_dim
 
 
 def rank() -> int:
@@ -34,7 +34,9 @@ def copies(tensor: Tensor) -> int:
     if not isinstance(tensor, DTensor):
         return world_size()
     sharded = (
-        tensor.device_mesh.size(d) for d, placement in enumerate(tensor.placements) if placement.is_shard()
+        tensor.device_mesh.size(d)
+        for d, placement in enumerate(tensor.placements)
+        if split_dim(placement) is not None
     )
     return world_size() // math.prod(sharded)
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor, Placement, Replicate
 
 Orthogonalise = Callable[[Sequence[Tensor]], list[Tensor]]
 """Whole plain matrices or stacks, of any shapes, to their orthogonalised ones, same shapes, in the dtype of Newton-Schulz."""
@@ -60,10 +60,14 @@ def has_whole_matrices(parameter: Tensor) -> bool:
     if not isinstance(parameter, DTensor):
         return True
     return all(
-        parameter.device_mesh.size(axis) == 1
-        or (parameter.ndim == 3 and placement.is_shard() and placement.dim == 0)  # type: ignore[attr-defined]
+        parameter.device_mesh.size(axis) == 1 or (parameter.ndim == 3 and split_dim(placement) == 0)
         for axis, placement in enumerate(parameter.placements)
     )
+
+
+def split_dim(placement: Placement) -> int | None:
+    """The dimension along which a placement splits a tensor, also in strides (FSDP2 over experts that are divided already)."""
+    return getattr(placement, "dim", None)
 
 
 def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
