@@ -44,7 +44,7 @@ def kills_of(what: RandomRun, processes: int, kills: int, seed: int = 0) -> dict
     """Start a run again and again until so many of its starts were killed; compare each end with an undisturbed run's.
 
     A kill comes after a random number of steps and file operations, from outside; on two processes it hits one of them, or
-    both at once. Where it hits one, the other must end by itself.
+    both at once. Where it hits one, the other follows a moment later, as under torchrun.
     """
     what = replace(what, every=EVERY, total=STEPS)
     chance = random.Random(seed)
@@ -91,6 +91,12 @@ def _kill(world: World, told: int, chance: random.Random) -> bool:
         left -= len(heard)
     victims = chance.choice([world.processes, *([one] for one in world.processes)])
     for process in victims:
+        process.kill()
+    for process in victims:
+        process.join()
+    for (
+        process
+    ) in world.processes:  # as torchrun's agent does when it sees one die; the others may be waiting for it
         process.kill()
     return True
 
