@@ -58,7 +58,7 @@ def save(figure: Figure, path: Path) -> str:
     return path.with_suffix(".svg").name
 
 
-def chunks(values: Sequence[float], points: int = 120) -> tuple[list[int], list[Sequence[float]]]:
+def chunks(values: Sequence[float], points: int = 90) -> tuple[list[int], list[Sequence[float]]]:
     """At most `points` runs of neighbouring values, and the index of each one's last: what a small figure can show."""
     width = max(1, -(-len(values) // points))
     parts = [values[start : start + width] for start in range(0, len(values), width)]

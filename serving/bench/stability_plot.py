@@ -39,7 +39,7 @@ def draw(runs: Mapping[Any, Sequence[Mapping[str, Any]]], tau: float, folder: Pa
                 ends[kind] = max(largest[-1]), statistics.fmean(means[-len(means) // 10 :])
     logits.set_yscale("log")
     logits.axhline(tau, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    logits.text(steps * 0.01, tau * 1.12, f"tau = {tau:g}", fontsize=9, va="bottom")
+    logits.text(steps * 0.99, tau * 0.8, f"tau = {tau:g}", fontsize=9, ha="right", va="top")
     loss.set_ylim(lowest - 0.1, highest + 0.2)
     logits.set_title("Largest attention logit of any head")
     loss.set_title("Training loss, nats a token")
