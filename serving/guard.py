@@ -50,8 +50,12 @@ def check(sql: str, dialect: str = "sqlite", tables: frozenset[str] | None = Non
         raise GuardError(f"The SQL does not parse: {_first_line(error)}", _HINT) from error
     except RecursionError as error:
         raise GuardError("The SQL is nested too deeply.", "Flatten it.") from error
+    except Confused as error:
+        raise GuardError(
+            "The SQL can be read in so many ways that the parser gave up.",
+            "Write each join's ON after it, and nest less.",
+        ) from error
     except (
-        Confused,
         AttributeError,
         KeyError,
         IndexError,
@@ -112,7 +116,7 @@ def _check_tokens(tokens: list[Token]) -> None:
     first = next((token for token in tokens if token.token_type is not TokenType.L_PAREN), tokens[0])
     if first.token_type not in _FIRST_TOKENS:
         raise GuardError(f"The statement starts with {first.text[:40]!r}; only a SELECT is run.", _HINT)
-    depth = deepest = 0
+    depth = deepest = brackets = 0
     last = len(tokens) - 1
     for i, token in enumerate(tokens):
         kind = token.token_type
@@ -125,8 +129,14 @@ def _check_tokens(tokens: list[Token]) -> None:
             deepest = max(deepest, depth)
         elif kind in (TokenType.R_PAREN, TokenType.END):
             depth -= 1
+        elif kind is TokenType.L_BRACKET:  # a[1][1]... is a level each, and costs their square
+            brackets += 1
         elif kind is TokenType.SEMICOLON and i != last:
             raise GuardError("There is more than one statement; one is run at a time.", _HINT)
+    if brackets > MAX_DEPTH:
+        raise GuardError(
+            f"The SQL has {brackets} brackets; {MAX_DEPTH} is the most that is taken.", "Use fewer."
+        )
     if deepest > MAX_DEPTH:
         raise GuardError(
             f"The SQL is nested {deepest} deep; {MAX_DEPTH} is the most that is taken.", "Flatten it."

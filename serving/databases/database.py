@@ -71,11 +71,6 @@ class Database:
                 self._contents = self._read(lambda: reading.read_contents(self.place, schema))
             return self._contents
 
-    def refresh(self) -> None:
-        """Forget what was read; it is read again when next asked for."""
-        with self._lock:
-            self._stamp = None
-
     def translate(self, sql: str, written_in: Dialect = "sqlite") -> str:
         """`sql` as this database is to run it, once the guard has passed it. Raises GuardError.
 

@@ -165,6 +165,8 @@ class Front:
         """Metrics of the request, and its line in the log."""
         seconds = time.perf_counter() - exchange.started
         service.metrics.answered(exchange.route, exchange.status, seconds)
+        if exchange.first_s is not None:
+            service.metrics.first_byte.labels(exchange.route).observe(exchange.first_s)
         if service.settings.access_log:
             line = {
                 "time": round(time.time(), 3), "request": exchange.id, "key": exchange.caller.key,

@@ -23,7 +23,7 @@ class Metrics:
             registry=self.registry,
         )
         self.first_byte = Histogram(
-            "suresql_first_byte_seconds", "Time to a stream's first byte", ["route"], buckets=_SECONDS,
+            "suresql_first_byte_seconds", "Time to the answer's first byte", ["route"], buckets=_SECONDS,
             registry=self.registry,
         )  # fmt: skip
         self.tokens = Counter("suresql_tokens", "Tokens of answers", ["kind"], registry=self.registry)

@@ -32,6 +32,11 @@ def test_a_type_nested_in_types_is_refused_by_its_outermost_name(dialect: str) -
         check("SELECT CAST(1 AS " + "ARRAY<" * 300 + "INT" + ">" * 300 + ")", dialect)
 
 
+def test_a_long_chain_of_brackets_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(GuardError, match="3000 brackets"):
+        check("SELECT a" + "[1]" * 3000 + " FROM b", "duckdb")
+
+
 def test_the_parser_stops_by_itself() -> None:
     bomb = BOMBS["structures in structures"]
     with pytest.raises(Confused):

@@ -115,6 +115,7 @@ def test_metrics_and_docs_need_no_key_and_nothing_from_elsewhere(client: TestCli
     client.post("/v1/sql", json=QUESTION)
     figures = client.get("/metrics", headers={"authorization": ""}).text
     assert 'suresql_requests_total{route="/v1/sql",status="200"}' in figures
+    assert 'suresql_first_byte_seconds_count{route="/v1/sql"}' in figures
     assert "suresql_ready 1.0" in figures
     page = client.get("/docs", headers={"authorization": ""})
     assert page.status_code == 200
