@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import CorpusError
-from corpus.spider import read_examples
+from corpus.spider import Example, read_examples
 
 from ..assembly import load_pipeline
 from ..errors import EvaluationError
@@ -21,6 +21,18 @@ QUESTIONS, SEED = 300, 1
 
 def run(settings: Settings) -> dict[str, Any]:
     """The metrics of `suresql eval` on 300 questions, drawn with a seed. A development set: not for claims."""
+    examples, databases = spider_dev(settings)
+    chosen = random.Random(SEED).sample(examples, min(QUESTIONS, len(examples)))
+    fields = ("id", "question", "sql", "db_id")
+    lines = [json.dumps({field: getattr(one, field) for field in fields}) for one in chosen]
+    with tempfile.TemporaryDirectory() as name:
+        questions = Path(name) / "questions.jsonl"
+        questions.write_text("\n".join(lines), encoding="utf-8")
+        return evaluate(load_pipeline(settings), questions, databases, Path(name) / "predictions.jsonl")
+
+
+def spider_dev(settings: Settings) -> tuple[list[Example], Path]:
+    """Spider's development questions, and the folder of their databases. Raises EvaluationError."""
     if settings.data is None:
         raise EvaluationError(
             "Spider's questions are not in this package.", "Set SURESQL_DATA to the folder of the data sets."
@@ -34,12 +46,4 @@ def run(settings: Settings) -> dict[str, Any]:
         raise EvaluationError(
             f"There is no folder {root / 'databases'}.", "Set SURESQL_DATA to the folder that holds spider/."
         )
-    chosen = random.Random(SEED).sample(examples, min(QUESTIONS, len(examples)))
-    fields = ("id", "question", "sql", "db_id")
-    lines = [json.dumps({field: getattr(one, field) for field in fields}) for one in chosen]
-    with tempfile.TemporaryDirectory() as name:
-        questions = Path(name) / "questions.jsonl"
-        questions.write_text("\n".join(lines), encoding="utf-8")
-        return evaluate(
-            load_pipeline(settings), questions, root / "databases", Path(name) / "predictions.jsonl"
-        )
+    return examples, root / "databases"

@@ -13,15 +13,15 @@ from corpus.mixture import corrupt
 from corpus.nearness import Nearness
 from corpus.references import ANY, Prompt, ask
 from corpus.schema import connect_read_only
-from corpus.spider import DatabaseFolder, Example, read_examples
+from corpus.spider import DatabaseFolder, Example
 from sqlconf.embedding import shared_embedder
 from sqlconf.signal import Answer
 
 from ..candidates import Context
 from ..engines.embedded import EmbeddedEngine
-from ..errors import EvaluationError
 from ..pipeline import LanguageModel, ReferenceMask
 from ..settings import Settings
+from .spider import spider_dev
 
 SEED, TRIES = 1, 20
 
@@ -32,16 +32,8 @@ def run(settings: Settings) -> dict[str, Any]:
     `similarity` ranks by the cosine of question and back-translation, `reverse_check` by the question's probability
     given the SQL. A tie counts as half. A development set: not for claims.
     """
-    if settings.data is None:
-        raise EvaluationError(
-            "Spider's questions are not in this package.", "Set SURESQL_DATA to the folder of the data sets."
-        )
-    root = settings.data / "spider"
-    try:
-        examples = read_examples(root / "dev.jsonl")
-    except CorpusError as error:
-        raise EvaluationError(str(error), "Set SURESQL_DATA to the folder that holds spider/.") from error
-    databases, rng, embedder = DatabaseFolder(root / "databases"), random.Random(SEED), shared_embedder()
+    examples, folder = spider_dev(settings)
+    databases, rng, embedder = DatabaseFolder(folder), random.Random(SEED), shared_embedder()
     near = Nearness(embedder.embed)
     pairs = [pair for one in examples if (pair := _pair(one, databases, near, rng))]
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
