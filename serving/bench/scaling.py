@@ -26,7 +26,7 @@ SHAPES: dict[str, dict[str, int]] = {
     "nano": {},
 }  # fmt: skip
 """What each size changes of the preset nano."""
-TOKENS = (300_000, 700_000, 1_500_000)
+TOKENS = (200_000, 400_000, 800_000)
 BATCH = 4096
 DATA = {"spider": 1, "synthetic": 12_000, "invented": 16_000, "invented_databases": 400}
 GPU_FLOPS = 4e14
