@@ -286,6 +286,10 @@ def unfold(text: str, binding: Binding) -> str:
     named = tree.find_all(exp.Column, exp.Table)
     if any(map(_pending, named)) or any(map(_stray, tree.find_all(exp.Anonymous, exp.Alias, exp.TableAlias))):
         raise UnfoldError("a reference stands where none can")
+    for join in tree.find_all(exp.Join):  # sqlglot writes ON TRUE, which a column may be named
+        if isinstance(join.args.get("on"), exp.Boolean):
+            join.set("on", None)
+            join.set("kind", "CROSS")
     return tree.sql(dialect="sqlite")
 
 

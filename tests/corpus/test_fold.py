@@ -13,7 +13,7 @@ from corpus.contents import Contents
 from corpus.errors import FoldError, UnfoldError
 from corpus.fold import fold, grounded, unfold
 from corpus.references import ask
-from corpus.schema import Schema, read_schema
+from corpus.schema import Schema, read_schema, schema_from_ddl
 
 QUERIES = [
     ("How many singers are there?", "SELECT count(*) FROM singer"),
@@ -158,3 +158,12 @@ def test_a_query_without_from_is_refused(schema: Schema, contents: Contents) -> 
     prompt = ask("is it?", schema, contents)
     with pytest.raises(FoldError, match="without FROM"):
         fold("SELECT (SELECT count(*) FROM singer) > 3", prompt.binding)
+
+
+def test_a_join_without_condition_asks_no_column_named_true() -> None:
+    ddl = 'CREATE TABLE t ("TRUE" TEXT); CREATE TABLE u (x TEXT)'
+    prompt = ask("what is it?", schema_from_ddl(ddl), Contents())
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(f"{ddl}; INSERT INTO t VALUES ('no'); INSERT INTO u VALUES ('yes')")
+    assert connection.execute(unfold(" select<c0> from<t0> join<t1>", prompt.binding)).fetchall() == [("no",)]
+    connection.close()
