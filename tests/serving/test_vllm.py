@@ -138,6 +138,9 @@ def test_what_nobody_waits_for_is_stopped_in_the_engine(nano: SupervisedEngine, 
     flag.set()
     thread.join(10)
     assert raised.is_set()
+    until = time.monotonic() + 10  # the request is given up in the loop's own thread, a moment later
+    while nano.remote.replicas.all[0].in_flight and time.monotonic() < until:
+        time.sleep(0.01)
     assert nano.remote.replicas.all[0].in_flight == 0
 
 
