@@ -288,8 +288,11 @@ def unfold(text: str, binding: Binding) -> str:
         raise UnfoldError("a reference stands where none can")
     for join in tree.find_all(exp.Join):  # sqlglot writes ON TRUE, which a column may be named
         if isinstance(join.args.get("on"), exp.Boolean):
-            join.set("on", None)
-            join.set("kind", "CROSS")
+            if join.side:  # LEFT CROSS JOIN is none
+                join.set("on", exp.Literal.number(1))
+            else:
+                join.set("on", None)
+                join.set("kind", "CROSS")
     return tree.sql(dialect="sqlite")
 
 

@@ -133,6 +133,24 @@ def runs(sql: str, path: Path) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("kind", ["", "left "])
+def test_a_join_without_a_condition_runs(
+    kind: str, database: Path, schema: Schema, contents: Contents
+) -> None:
+    prompt = ask("singers and concerts", schema, contents)
+    tables = [f"<t{number}>" for number in range(3)]
+    text = f" select count(*) from {tables[0]} {kind}join {tables[1]} join {tables[2]} on 1 < 2"
+    sql = unfold(text, prompt.binding)
+    runs(sql, database)
+    connection = sqlite3.connect(database)
+    first, second, third = (
+        connection.execute(f'SELECT count(*) FROM "{prompt.binding.tables[int(table[2:-1])]}"').fetchone()[0]
+        for table in tables
+    )
+    assert connection.execute(sql).fetchone()[0] == first * second * third
+    connection.close()
+
+
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), most=st.integers(12, 90))
 def test_what_is_drawn_ends_in_time_and_unfolds_and_runs(
