@@ -19,7 +19,8 @@ import numpy as np
 
 from ..gateway.keys import KeyStore
 from ..settings import Settings
-from .gateway import gateway, mock_engine
+from .process_cpu import resident_mb
+from .processes import gateway, mock_engine
 
 SECONDS, AT_ONCE = 0.2, 4
 CAPACITY = AT_ONCE / SECONDS
@@ -78,9 +79,9 @@ async def _measure(url: str, pid: int, keys: dict[str, str]) -> dict[str, Any]:
             failed = sum(count for status, count in both["quiet"].statuses.items() if status != 200)
         tenants = ("a", "b", "c", "d")
         peak = await offered(dict.fromkeys(tenants, CAPACITY / 4 * 1.0))
-        before = _rss_mb(pid)
+        before = resident_mb(pid)
         over = await offered(dict.fromkeys(tenants, CAPACITY))
-        after = _rss_mb(pid)
+        after = resident_mb(pid)
         good = [sum(one.statuses[200] for one in found.values()) / MEASURE_S for found in (peak, over)]
         codes: Counter[int] = sum((one.statuses for one in over.values()), Counter())
         return {
@@ -124,10 +125,3 @@ async def _arrive(session: aiohttp.ClientSession, url: str, key: str, rate: floa
         await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
         tasks.append(asyncio.create_task(one()))
     await asyncio.gather(*tasks)
-
-
-def _rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0

@@ -1,0 +1,81 @@
+"""The gateways that ours is measured beside, from an environment of their own: LiteLLM's proxy and vLLM's router."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engines.vllm import free_port
+from ..errors import EvaluationError
+from .processes import end, wait
+
+NAMES = ("litellm", "vllm_router")
+_LITELLM = """
+model_list:
+  - model_name: {model}
+    litellm_params: {{model: text-completion-openai/{model}, api_base: {url}/v1, api_key: none}}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A gateway that runs: where, as which process, and the key that it wants."""
+
+    url: str
+    pid: int
+    key: str = ""
+
+
+def start_peers(
+    stack: contextlib.ExitStack, home: Path, engine: str, model: str
+) -> tuple[dict[str, Place], dict[str, str]]:
+    """Those of SURESQL_PEERS, an environment's folder, before the engine until the stack is closed; and of the others why not."""
+    folder = os.environ.get("SURESQL_PEERS")
+    if not folder:
+        return {}, dict.fromkeys(NAMES, "SURESQL_PEERS names no environment")
+    found: dict[str, Place] = {}
+    missing: dict[str, str] = {}
+    master = "sk-" + secrets.token_hex(16)  # without one, LiteLLM does not start
+    (home / "litellm.yaml").write_text(_LITELLM.format(model=model, url=engine))
+    host = ["--host", "127.0.0.1", "--port"]
+    commands = {
+        "litellm": ["litellm", "--config", str(home / "litellm.yaml"), "--telemetry", "False", *host],
+        "vllm_router": ["vllm-router", "--worker-urls", engine, "--prometheus-port", str(free_port()), *host],
+    }
+    for name, (program, *more) in commands.items():
+        binary = Path(folder) / "bin" / program
+        if not binary.exists():
+            missing[name] = f"not installed in {Path(folder).name}"
+            continue
+        port = free_port()
+        log_file = home / f"{name}.log"
+        environment = {**os.environ, "LITELLM_MASTER_KEY": master, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        environment.pop("PYTHONPATH", None)
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [str(binary), *more, str(port)], stdout=log, stderr=log, cwd=home, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+        stack.callback(end, process)
+        try:
+            wait(f"http://127.0.0.1:{port}/v1/models", process, log_file)
+        except EvaluationError as error:
+            missing[name] = f"did not start: {error.message[-300:]}"
+            continue
+        key = master if name == "litellm" else ""
+        found[name] = Place(f"http://127.0.0.1:{port}", process.pid, key)
+    return found, missing
+
+
+def versions() -> dict[str, str]:
+    """Of the peers that are installed."""
+    folder = os.environ.get("SURESQL_PEERS")
+    found = {}
+    for name in NAMES if folder else ():
+        for info in Path(str(folder)).glob(f"lib/python*/site-packages/{name}-*.dist-info"):
+            found[name] = info.name.removesuffix(".dist-info").rpartition("-")[2]
+    return found
