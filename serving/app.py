@@ -38,6 +38,7 @@ from .pipeline import AskResult
 from .progress import Listener
 from .service import PipelineFactory, Service
 from .settings import Settings
+from .tracing import waited
 
 T = TypeVar("T")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -213,6 +214,7 @@ async def _asked(
 ) -> SqlAnswer:
     """The answer to a question, rows included where they are wanted and may be had."""
     service, caller, number = _service(request), _caller(request), request.state.request_id + suffix
+    waited("parse", [request.state.received_ns])
     caller.need(Scope.ASK)
     if body.execute:
         caller.need(Scope.EXECUTE)

@@ -7,8 +7,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from . import tracing
 from .engines.cancel import Cancel, stoppable
 from .errors import Gone, Overloaded, ServingError
 from .gateway.fair import FairQueue, full
@@ -16,7 +18,17 @@ from .progress import Listener, heard_by
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-_Entry = tuple[Item, asyncio.Future[Answer], Listener | None]
+
+
+@dataclass(eq=False)
+class _Entry(Generic[Item, Answer]):
+    """An item, who waits for its answer, and in which trace."""
+
+    item: Item
+    future: asyncio.Future[Answer]
+    listen: Listener | None
+    trace: tracing.Place | None = field(default_factory=tracing.current)
+    since_ns: int = field(default_factory=tracing.now_ns)
 
 
 class Batcher(Generic[Item, Answer]):
@@ -50,10 +62,10 @@ class Batcher(Generic[Item, Answer]):
         Where the queue is full, the last item of the tenant that has most waiting leaves it, with Overloaded as its answer.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.push(tenant, tokens, (item, future, listen))
+        self._waiting.push(tenant, tokens, _Entry(item, future, listen))
         if self.inside >= self._limit:
             contended = self._waiting.waiting(tenant) < len(self._waiting)
-            _, out, _ = self._waiting.overflow(tenant)
+            out = self._waiting.overflow(tenant).future
             wait = max(1, math.ceil(self.inside * self._seconds_each))
             refusal = full(self._limit, contended, wait)
             if out is future:
@@ -71,9 +83,9 @@ class Batcher(Generic[Item, Answer]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._waiting:
-            _, (_, future, _) = self._waiting.pop()
-            if not future.done():
-                future.set_exception(
+            _, one = self._waiting.pop()
+            if not one.future.done():
+                one.future.set_exception(
                     Overloaded("The server is stopping.", "Ask another, or try again shortly.", 5)
                 )
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -89,15 +101,15 @@ class Batcher(Generic[Item, Answer]):
             batch: list[_Entry[Item, Answer]] = []
             while len(batch) < self._max_batch and self._waiting:
                 _, one = self._waiting.pop()
-                if not one[1].done():
+                if not one.future.done():
                     batch.append(one)
             if batch:
                 try:
                     await self._answer(batch)
                 except asyncio.CancelledError:
-                    for _, future, _ in batch:
-                        if not future.done():
-                            future.set_exception(
+                    for one in batch:
+                        if not one.future.done():
+                            one.future.set_exception(
                                 Overloaded("The server is stopping.", "Try again shortly.", 5)
                             )
                     raise
@@ -108,31 +120,36 @@ class Batcher(Generic[Item, Answer]):
         flag = Cancel()
 
         def nobody_left(_future: asyncio.Future[Answer]) -> None:
-            if all(future.cancelled() for _, future, _ in batch):
+            if all(one.future.cancelled() for one in batch):
                 flag.set()
 
         def work() -> list[Answer]:
-            with stoppable(flag), heard_by([listen for _, _, listen in batch]):
-                return self._work([item for item, _, _ in batch])
+            with (
+                stoppable(flag),
+                heard_by([one.listen for one in batch]),
+                tracing.worked_for([one.trace for one in batch]),
+            ):
+                tracing.waited("queue", [one.since_ns for one in batch])
+                return self._work([one.item for one in batch])
 
-        for _, future, _ in batch:
-            future.add_done_callback(nobody_left)
+        for one in batch:
+            one.future.add_done_callback(nobody_left)
         try:
             answers = await loop.run_in_executor(self._pool, work)
         except Gone:
             return
         except Exception as error:
             if len(batch) == 1 or not isinstance(error, ServingError):
-                for _, future, _ in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                for one in batch:
+                    if not one.future.done():
+                        one.future.set_exception(error)
                 return
             for one in batch:  # a bad one must not spoil the others'
-                if not one[1].done():
+                if not one.future.done():
                     await self._answer([one])
             return
-        for (_, future, _), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        for one, answer in zip(batch, answers, strict=True):
+            if not one.future.done():
+                one.future.set_result(answer)
         each = (time.perf_counter() - started) / len(batch)
         self._seconds_each += 0.2 * (each - self._seconds_each)

@@ -27,6 +27,7 @@ from .databases import Database
 from .doubts import doubts_of
 from .engines import Completion, Engine
 from .progress import tell, telling
+from .tracing import stage, traced
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -206,21 +207,29 @@ class Pipeline:
         if not questions:
             return []
         started = time.perf_counter()
-        prompts = [references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions]
+        with stage("prompt"):
+            prompts = [
+                references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions
+            ]
         prompted = time.perf_counter()
-        found = self._generate(prompts)
-        choices = [
-            choose(
-                prompt,
-                completions,
-                database,
-                run=self._run_candidates,
-                weigh=partial(self._weigh, text, database),
-            )
-            if prompt.binding.columns
-            else "The database has no table that a question could be asked of."
-            for prompt, completions, (text, database) in zip(prompts, found, questions, strict=True)
-        ]
+        with stage("generate", gen_ai__request__model=self.engine.model_name) as spans:
+            if spans.texts:
+                for i, (text, _) in enumerate(questions):
+                    spans.set_of(i, "suresql.question", text)
+            found = self._generate(prompts)
+        with stage("choose"):
+            choices = [
+                choose(
+                    prompt,
+                    completions,
+                    database,
+                    run=self._run_candidates,
+                    weigh=partial(self._weigh, text, database),
+                )
+                if prompt.binding.columns
+                else "The database has no table that a question could be asked of."
+                for prompt, completions, (text, database) in zip(prompts, found, questions, strict=True)
+            ]
         answers = [
             Answer(
                 text,
@@ -238,16 +247,21 @@ class Pipeline:
         numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]
         for i, answer in zip(numbers, answers, strict=True):
             tell(i, "sql", {"sql": questions[i][1].translate(answer.sql)})
-        signals = telling(self.signals, numbers)
+        signals = traced(telling(self.signals, numbers), numbers)
         measured = iter(zip(answers, measure_all(signals, answers, self._signal_limit_s), strict=True))
         ms = (time.perf_counter() - started) * 1000 / len(questions)
-        results = []
-        for choice, completions, (_, database) in zip(choices, found, questions, strict=True):
-            looked_at, readings = next(measured) if isinstance(choice, Choice) else (None, [])
-            key = database_key(database.schema())
-            result = self._result(choice, database, readings, completions, ms, key)
-            told = [] if looked_at is None else self._doubts(looked_at, readings, database, key)
-            results.append(replace(result, answer=looked_at, generation_ms=generation_ms, doubts=told))
+        results: list[AskResult] = []
+        with stage("confidence") as spans:
+            for choice, completions, (_, database) in zip(choices, found, questions, strict=True):
+                looked_at, readings = next(measured) if isinstance(choice, Choice) else (None, [])
+                key = database_key(database.schema())
+                result = self._result(choice, database, readings, completions, ms, key)
+                told = [] if looked_at is None else self._doubts(looked_at, readings, database, key)
+                spans.set_of(len(results), "suresql.confidence", result.confidence)
+                spans.set_of(len(results), "suresql.abstain", result.abstain)
+                if spans.texts:
+                    spans.set_of(len(results), "db.query.text", result.sql)
+                results.append(replace(result, answer=looked_at, generation_ms=generation_ms, doubts=told))
         return results
 
     def _doubts(

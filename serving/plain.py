@@ -22,6 +22,7 @@ from .engines.engine import Completion
 from .errors import BadSql
 from .pipeline import AskResult, Fusion
 from .progress import tell, telling
+from .tracing import stage, traced
 
 SAMPLING = 0.7
 MAX_WORDS = 60
@@ -122,16 +123,18 @@ class PlainPipeline:
         """See Pipeline.ask."""
         started = time.perf_counter()
         asked = [_question(text, database) for text, database in questions]
-        found = self.engine.chat(asked, max_tokens=self._max_tokens)
-        if self._candidates > 1:
-            more = self.engine.chat(
-                asked, max_tokens=self._max_tokens, n=self._candidates - 1, temperature=SAMPLING
-            )
-            found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
-        choices = [
-            choose(None, some, database, run=self._run, read=_read)
-            for some, (_, database) in zip(found, questions, strict=True)
-        ]
+        with stage("generate", gen_ai__request__model=self.engine.model_name):
+            found = self.engine.chat(asked, max_tokens=self._max_tokens)
+            if self._candidates > 1:
+                more = self.engine.chat(
+                    asked, max_tokens=self._max_tokens, n=self._candidates - 1, temperature=SAMPLING
+                )
+                found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
+        with stage("choose"):
+            choices = [
+                choose(None, some, database, run=self._run, read=_read)
+                for some, (_, database) in zip(found, questions, strict=True)
+            ]
         numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]
         answers = []
         for i in numbers:
@@ -144,7 +147,9 @@ class PlainPipeline:
                 )
             )  # fmt: skip
         by_number = dict(zip(numbers, answers, strict=True))
-        measured = dict(zip(numbers, measure_all(telling(self.signals, numbers), answers), strict=True))
+        measured = dict(
+            zip(numbers, measure_all(traced(telling(self.signals, numbers), numbers), answers), strict=True)
+        )
         ms = (time.perf_counter() - started) * 1000 / max(1, len(questions))
         results = []
         for i, (choice, some) in enumerate(zip(choices, found, strict=True)):

@@ -31,6 +31,7 @@ from .pipeline import AskResult, Pipeline
 from .plain import PlainPipeline
 from .progress import Listener
 from .settings import Settings
+from .tracing import open_tracing, stage
 
 log = logging.getLogger(__name__)
 PipelineFactory = Callable[[Settings], Pipeline | PlainPipeline]
@@ -55,6 +56,7 @@ class Service:
         self._factory = pipeline_factory
         self.started = time.time()
         self.metrics = Metrics()
+        self.tracing = open_tracing(settings)
         self.keys = KeyStore(settings.home, _secret(settings))
         self.audit = Audit(settings.home / "audit.jsonl")
         self.ledger: Ledger = RedisLedger(settings.redis_url) if settings.redis_url else MemoryLedger()
@@ -106,6 +108,8 @@ class Service:
         self.audit.close()
         if (engine := getattr(self.pipeline, "engine", None)) is not None:
             await asyncio.to_thread(engine.close)
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     async def database(self, name: str) -> Database:
         return await asyncio.to_thread(self.databases.get, name)
@@ -196,7 +200,10 @@ class Service:
         self._waiting_executions += 1
         try:
             async with self._executions:
-                return await asyncio.to_thread(self._execute, sql, database)
+                with stage("execute", db__system__name=database.dialect) as spans:
+                    if spans.texts:
+                        spans.set("db.query.text", sql)
+                    return await asyncio.to_thread(self._execute, sql, database)
         finally:
             self._waiting_executions -= 1
 

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="where several processes keep limits; in memory if unset")
     engine_slots: int = Field(64, ge=1, le=65_536, description="completions at one time, for each engine")
     access_log: bool = Field(False, description="a line of JSON on standard error for every request")
+    traces_url: str | None = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        description="an OpenTelemetry collector's address (OTLP over HTTP), such as http://127.0.0.1:4318;"
+        " OTEL_EXPORTER_OTLP_ENDPOINT if unset",
+    )
+    trace_texts: bool = Field(False, description="put questions and SQL, values included, into traces")
     threads: int | None = Field(
         None, ge=1, le=512, description="of the language model; torch's choice if unset"
     )
@@ -114,6 +120,15 @@ class Settings(BaseSettings):
     max_rows: int = Field(1_000, ge=1, le=100_000)
     max_bytes: int = Field(4 * 2**20, ge=1_024, le=2**30, description="of rows in an answer")
     queue: int = Field(32, ge=1, le=10_000, description="requests that wait or run; more get 503")
+
+    @field_validator("traces_url")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname
+        ):
+            raise ValueError("a collector's address is such as http://127.0.0.1:4318")
+        return value
 
     @field_validator("engine_urls", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from .processes import gateway, mock_engine, redis
 __all__ = ["gateway", "load", "mock_engine", "run"]
 
 PLAIN, STREAMS, ROUNDS, AT_ONCE = 600, 200, 3, 8
-REAL_REQUESTS, REAL_TOKENS, REAL_ROUNDS = 16, 48, 5
+REAL_REQUESTS, REAL_TOKENS, REAL_ROUNDS = 16, 24, 12
+PEERS_EVERY = 4
 VLLM_START_S = 240.0
 PROMPT = "select the suppliers that are in Germany and shipped late in March, with their parts; " * 4
 
@@ -95,7 +97,8 @@ def _before_an_idle_engine(settings: Settings, home: Path) -> dict[str, Any]:
 def _before_a_real_model(settings: Settings, home: Path) -> dict[str, Any]:
     """Throughput of the checkpoint in a server of its own, vLLM where it is installed, and of the same behind each gateway.
 
-    Turn by turn, the order rotated from round to round: a ratio is of two runs that are neighbours.
+    Turn by turn, the order turned from round to round: a ratio is of two runs that are neighbours. Beside it, two ratios that
+    other processes on the machine blur less: of both loads at one time, and of the CPU.
     """
     model = settings.checkpoint.name
     with contextlib.ExitStack() as stack:
@@ -115,24 +118,38 @@ def _before_a_real_model(settings: Settings, home: Path) -> dict[str, Any]:
         peers = {} if engine_key else start_peers(stack, home, engine, model)[0]
         places = {"direct": Place(engine, 0, engine_key), "ours": ours, **peers}
         rates: dict[str, list[float]] = {one: [] for one in places}
+        ratios: dict[str, list[float]] = {one: [] for one in places}
+
+        def once(place: Place, count: int = REAL_REQUESTS) -> Coroutine[Any, Any, float]:
+            return load(place.url, place.key, model, count, stream=False, tokens=REAL_TOKENS)
+
+        async def together() -> list[float]:
+            return await asyncio.gather(once(places["direct"], 3 * AT_ONCE), once(ours, 3 * AT_ONCE))
+
         for place in places.values():
-            asyncio.run(load(place.url, place.key, model, AT_ONCE, stream=False, tokens=REAL_TOKENS))
+            asyncio.run(once(place, AT_ONCE))
+        before = cpu_s(ours.pid)
         for turn in range(REAL_ROUNDS):
-            for one, place in _rotated(places, turn):
-                rates[one].append(
-                    asyncio.run(
-                        load(place.url, place.key, model, REAL_REQUESTS, stream=False, tokens=REAL_TOKENS)
-                    )
-                )
-    figures: dict[str, Any] = {"throughput_engine": name, "requests_per_s_real_engine": {}}
-    for one, several in rates.items():
-        figures["requests_per_s_real_engine"][one] = round(statistics.median(several), 2)
-        if one == "direct":
-            continue
-        ratios = [behind / alone for behind, alone in zip(several, rates["direct"], strict=True)]
-        label = "throughput_ratio_to_direct" if one == "ours" else f"{one}_throughput_ratio_to_direct"
-        figures[label] = round(statistics.median(ratios), 3)
-        figures[label.replace("_to_direct", "_rounds")] = [round(ratio, 3) for ratio in ratios]
+            those = places if turn % PEERS_EVERY == 0 else {one: places[one] for one in ("direct", "ours")}
+            found = {one: asyncio.run(once(place)) for one, place in _rotated(those, turn)}
+            for one, rate in found.items():
+                rates[one].append(rate)
+                ratios[one].append(rate / found["direct"])
+        cpu_ms = (cpu_s(ours.pid) - before) * 1000 / (REAL_ROUNDS * REAL_REQUESTS)
+        alone, behind = asyncio.run(together())
+    per_request_ms = 1000 / statistics.median(rates["direct"])
+    figures: dict[str, Any] = {
+        "throughput_engine": name,
+        "requests_per_s_real_engine": {one: round(statistics.median(many), 2) for one, many in rates.items()},
+        "throughput_ratio_at_one_time": round(behind / alone, 3),
+        "cpu_ms_per_request_real_engine": round(cpu_ms, 3),
+        "cpu_over_engines_time_per_request": round(cpu_ms / per_request_ms, 4),
+    }
+    for one, several in ratios.items():
+        if one != "direct":
+            label = "throughput_ratio" if one == "ours" else f"{one}_throughput_ratio"
+            figures[f"{label}_to_direct"] = round(statistics.median(several), 3)
+            figures[f"{label}_rounds"] = [round(ratio, 3) for ratio in several]
     return figures
 
 

@@ -46,6 +46,7 @@ def start_peers(
         "litellm": ["litellm", "--config", str(home / "litellm.yaml"), "--telemetry", "False", *host],
         "vllm_router": ["vllm-router", "--worker-urls", engine, "--prometheus-port", str(free_port()), *host],
     }
+    alive = {"litellm": "/health/liveliness", "vllm_router": "/health"}
     for name, (program, *more) in commands.items():
         binary = Path(folder) / "bin" / program
         if not binary.exists():
@@ -62,7 +63,7 @@ def start_peers(
             )  # fmt: skip
         stack.callback(end, process)
         try:
-            wait(f"http://127.0.0.1:{port}/v1/models", process, log_file)
+            wait(f"http://127.0.0.1:{port}{alive[name]}", process, log_file)
         except EvaluationError as error:
             missing[name] = f"did not start: {error.message[-300:]}"
             continue

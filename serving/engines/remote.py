@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from .. import tracing
 from ..errors import EngineError, EngineUnavailable, Gone, PromptTooLong, ServingError
 from . import cancel
 from .replicas import TRY_AGAIN, Attempts, Replica, Replicas, new_session
@@ -98,7 +99,7 @@ class Remote:
 
     async def _post(self, path: str, body: dict[str, Any], prompt: Any) -> Any:
         data = json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **tracing.headers()}
         start = prompt if isinstance(prompt, str) else json.dumps(prompt)
         return await self._try(
             path, lambda replica: self._session.post(replica.url + path, data=data, headers=headers), start

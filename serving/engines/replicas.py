@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -35,6 +36,8 @@ class Replica:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self.address = urlsplit(url).netloc.rpartition("@")[2]
+        """Host and port, without a password."""
         self.healthy = True
         self.in_flight = 0
         self.answered = 0

@@ -45,6 +45,14 @@ class Exchange:
                 return bytes(value)
         return None
 
+    def trace_context(self) -> dict[str, str]:
+        """The W3C headers by which the client names a trace."""
+        return {
+            key.decode(): value.decode("latin-1")
+            for key, value in self.scope["headers"]
+            if key in (b"traceparent", b"tracestate")
+        }
+
     def key(self) -> str | None:
         """The API key that was sent."""
         given = self.header(b"authorization")

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..engines.opening import OWNER
 from ..errors import EngineError, Gone, InvalidRequest, NoSuchModel, Overloaded, ServingError
 from ..responses import error_response
+from ..tracing import Request, now_ns, stage
 from .caller import Caller
 from .caller import Scope as Right
 from .chat import ASK_MODEL, answer_question
@@ -53,6 +54,17 @@ class Front:
             return
         service = self._service()
         exchange = Exchange(scope, receive, send)
+        tracing = None if scope["path"] in _OPEN else service.tracing
+        with Request(tracing, exchange.trace_context()) as traced:
+            try:
+                await self._answer(exchange, service, scope, receive, send)
+            finally:
+                if tracing is not None:
+                    _describe(traced, exchange)
+
+    async def _answer(
+        self, exchange: Exchange, service: Service, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         path = scope["path"]
         try:
             raw = self._routes.get((scope["method"], path))
@@ -92,6 +104,7 @@ class Front:
         scope.setdefault("state", {})
         scope["state"]["caller"] = exchange.caller
         scope["state"]["request_id"] = exchange.id
+        scope["state"]["received_ns"] = now_ns()
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -116,7 +129,8 @@ class Front:
         caller = exchange.caller
         caller.need(Right.ASK)
         chat = exchange.route == _CHAT
-        fields = await exchange.fields()
+        with stage("parse"):
+            fields = await exchange.fields()
         await service.until_ready()
         model = fields.get("model")
         if not isinstance(model, str):
@@ -136,7 +150,8 @@ class Front:
         held = await service.ledger.reserve(caller, exchange.id, prompt + most)
         took: int | None = 0
         try:
-            await service.slots.acquire(caller.tenant, prompt + most)
+            with stage("queue"):
+                await service.slots.acquire(caller.tenant, prompt + most)
             started = time.perf_counter()
             took = None  # from here on, tokens may have been spent
             try:
@@ -176,6 +191,18 @@ class Front:
             if exchange.first_s is not None:
                 line["first_ms"] = round(exchange.first_s * 1000, 1)
             sys.stderr.write(json.dumps(line) + "\n")
+
+
+def _describe(traced: Request, exchange: Exchange) -> None:
+    method = exchange.scope["method"]
+    traced.end(
+        f"{method} {exchange.route}",
+        exchange.status,
+        {
+            "http.request.method": method, "http.route": exchange.route, "suresql.request_id": exchange.id,
+            "suresql.key": exchange.caller.key,
+        },
+    )  # fmt: skip
 
 
 def _expected(exchange: Exchange, fields: dict[str, Any]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from .. import tracing
 from ..engines.replicas import TRY_AGAIN, Attempts, Replicas, new_session
 from ..errors import EngineUnavailable
 from .exchange import Exchange, error_body
@@ -53,11 +54,16 @@ class Proxy:
         if self._prioritised:
             fields = {**fields, "priority": tokens.bit_length()}  # the smaller goes first
         data = json.dumps(fields).encode()
-        headers = {"content-type": "application/json", "x-request-id": exchange.id}
         attempts = Attempts(self.replicas, _start_of(fields), self._deadline_s)
         while (replica := await attempts.next()) is not None:
             try:
-                with self.replicas.using(replica):
+                with (
+                    self.replicas.using(replica),
+                    tracing.stage("engine", server__address=replica.address),
+                ):
+                    headers = {
+                        "content-type": "application/json", "x-request-id": exchange.id, **tracing.headers(),
+                    }  # fmt: skip
                     async with (
                         asyncio.timeout(attempts.left_s),
                         self._session.post(replica.url + path, data=data, headers=headers) as response,
