@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,13 @@ def _before_an_idle_engine(settings: Settings, home: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         mock, _ = stack.enter_context(mock_engine(model))
         limits = stack.enter_context(redis(home))
-        ours = Place(*stack.enter_context(gateway(settings, home / "ours", mock, limits)))
+        traced = {"SURESQL_TRACES_URL": mock} if find_spec("opentelemetry.sdk") else {}
+        places = {
+            "ours": Place(*stack.enter_context(gateway(settings, home / "ours", mock, limits, **traced))),
+            "untraced": Place(*stack.enter_context(gateway(settings, home / "untraced", mock, limits))),
+        }
         peers, missing = start_peers(stack, home, mock, model)
-        places = {"ours": ours, **peers}
+        places |= peers
         costs: dict[str, dict[str, list[float]]] = {
             name: {"plain": [], "stream": [], "rate": []} for name in places
         }
@@ -78,8 +83,10 @@ def _before_an_idle_engine(settings: Settings, home: Path) -> dict[str, Any]:
         "requests_per_s_direct_idle_engine": round(statistics.median(direct)),
         "everything_on": {
             "keys": True, "limits": "redis" if limits else "memory", "audit": True, "metrics": True,
-            "access_log": True, "fair_queue": True,
+            "access_log": True, "fair_queue": True, "traces": bool(traced),
         },
+        "cpu_ms_per_request_without_traces": round(statistics.median(costs["untraced"]["plain"]), 3),
+        "cpu_ms_per_stream_without_traces": round(statistics.median(costs["untraced"]["stream"]), 3),
     }  # fmt: skip
     for name in gateway_peers.NAMES:
         if name not in places:
@@ -123,7 +130,7 @@ def _before_a_real_model(settings: Settings, home: Path) -> dict[str, Any]:
         def once(place: Place, count: int = REAL_REQUESTS) -> Coroutine[Any, Any, float]:
             return load(place.url, place.key, model, count, stream=False, tokens=REAL_TOKENS)
 
-        async def together() -> list[float]:
+        async def together() -> tuple[float, float]:
             return await asyncio.gather(once(places["direct"], 3 * AT_ONCE), once(ours, 3 * AT_ONCE))
 
         for place in places.values():

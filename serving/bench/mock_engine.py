@@ -53,7 +53,9 @@ def engine(model: str, seconds: float = 0.0, at_once: int = 1) -> Any:
                 message = await receive()
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-            if json.loads(body).get("stream"):
+            if scope["path"] == "/v1/traces":  # a collector, too
+                content, kind = b"", b"application/x-protobuf"
+            elif json.loads(body).get("stream"):
                 await send(
                     {
                         "type": "http.response.start",
@@ -73,10 +75,11 @@ def engine(model: str, seconds: float = 0.0, at_once: int = 1) -> Any:
                     {"type": "http.response.body", "body": b"data: " + _USAGE + b"\n\ndata: [DONE]\n\n"}
                 )
                 return
-            if seconds:
-                async with slots:
-                    await asyncio.sleep(seconds)
-            content = _ANSWER
+            else:
+                if seconds:
+                    async with slots:
+                        await asyncio.sleep(seconds)
+                content = _ANSWER
         await send(
             {"type": "http.response.start", "status": 200,
              "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(content))]}
