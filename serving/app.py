@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from . import feedback_routes, responses
+from . import feedback_routes, ledger_routes, responses
+from .administrator import administrator
 from .bodies import (
     Batch,
     BatchLine,
@@ -29,7 +30,7 @@ from .bodies import (
     Usage,
 )
 from .databases import describe, summaries
-from .errors import Forbidden, Gone, InvalidRequest, Overloaded, ServingError
+from .errors import Gone, InvalidRequest, Overloaded, ServingError
 from .events import Events, event
 from .gateway.caller import ANYONE, Caller, Scope
 from .gateway.front import Front
@@ -76,6 +77,7 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
     responses.install(app)
     _add_routes(app)
     feedback_routes.install(app)
+    ledger_routes.install(app)
     return app
 
 
@@ -133,7 +135,7 @@ def _add_routes(app: FastAPI) -> None:
 
     @app.post("/v1/databases", summary="Register a database", status_code=201)
     async def add(body: NewDatabase, request: Request) -> DatabaseLine:
-        service, caller = _service(request), _administrator(request)
+        service, caller = _service(request), administrator(request)
         folder = service.settings.home / "databases"
         database = await asyncio.to_thread(service.databases.add, body.name, body.url, files_in=folder)
         service.audit.write(
@@ -144,7 +146,7 @@ def _add_routes(app: FastAPI) -> None:
 
     @app.delete("/v1/databases/{name}", summary="Forget a database", status_code=204)
     async def remove(name: str, request: Request) -> None:
-        service, caller = _service(request), _administrator(request)
+        service, caller = _service(request), administrator(request)
         await asyncio.to_thread(service.databases.remove, name)
         service.audit.write(
             caller, request.state.request_id, "/v1/databases", 204, database=name, what="remove"
@@ -197,18 +199,6 @@ def _caller(request: Request) -> Caller:
     return getattr(request.state, "caller", ANYONE)
 
 
-def _administrator(request: Request) -> Caller:
-    """Who may change what there is: on an open loopback, nobody over HTTP."""
-    caller = _caller(request)
-    if not _service(request).settings.needs_keys:
-        raise Forbidden(
-            "Databases are changed over HTTP with an administrator's key alone, and keys are off here.",
-            "Use suresql db, or serve with SURESQL_KEYS=required.",
-        )
-    caller.need(Scope.ADMIN)
-    return caller
-
-
 async def _asked(
     body: Question, request: Request, suffix: str = "", listen: Listener | None = None
 ) -> SqlAnswer:
@@ -220,7 +210,7 @@ async def _asked(
         caller.need(Scope.EXECUTE)
     caller.need_database(body.database)
     database = await service.database(body.database)
-    result = await service.ask_within_limits(caller, number, body.question, database, listen)
+    result = await service.ask_within_limits(caller, body.question, database, listen)
     service.note_answer(caller, number, request.url.path, body.database, body.question, result)
     answer = _answer(result)
     answer.id = service.remember(caller, body.question, body.database, result)

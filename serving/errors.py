@@ -8,6 +8,8 @@ class ServingError(Exception):
 
     status = 500
     type = "internal"
+    retry_after_s = 0
+    """When to come back, where that can be said."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -41,6 +43,14 @@ class DatabaseUnavailable(ServingError):
 
     status = 409
     type = "database_unavailable"
+
+
+class DatabaseAway(DatabaseUnavailable):
+    """A database's server does not answer now; it may in a moment."""
+
+    status = 503
+    type = "database_away"
+    retry_after_s = 2
 
 
 class UnknownDatabase(ServingError):
@@ -116,6 +126,14 @@ class Overloaded(ServingError):
         self.retry_after_s = retry_after_s
 
 
+class DeadlinePassed(ServingError):
+    """The request took longer than a request may, its wait included."""
+
+    status = 504
+    type = "deadline_passed"
+    retry_after_s = 5
+
+
 class LimitReached(Overloaded):
     """A key's rate, its tokens or its share of the queue are used up; others may still be served."""
 
@@ -141,6 +159,13 @@ class EngineError(ServingError):
     """The language model failed on a request."""
 
     type = "engine_failed"
+
+
+class EngineFailed(EngineError):
+    """An engine elsewhere failed on a request, and so did those tried after it."""
+
+    status = 502
+    retry_after_s = 5
 
 
 class EngineUnavailable(Overloaded):

@@ -10,13 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from .errors import InvalidRequest, MalformedBody, Overloaded, ServingError, TooLarge
+from .errors import InvalidRequest, MalformedBody, ServingError, TooLarge
 
 log = logging.getLogger(__name__)
 
 
 def error_response(error: ServingError) -> JSONResponse:
-    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
+    headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else None
     return _respond(error.status, error.type, error.message, error.hint, headers)
 
 
@@ -25,7 +25,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ServingError)
     async def _serving(_request: Request, error: ServingError) -> JSONResponse:
-        if error.status >= 500 and not isinstance(error, Overloaded):
+        if error.status >= 500 and not error.retry_after_s:
             log.error("%s: %s", error.type, error.message)
         return error_response(error)
 

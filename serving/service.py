@@ -10,6 +10,7 @@ from functools import partial
 
 from .batcher import Batcher
 from .databases import Database, Databases
+from .engines.calling import new_call
 from .engines.cancel import Cancel, stoppable
 from .engines.chat_engine import ChatEngine
 from .engines.embedded import EmbeddedEngine
@@ -20,9 +21,10 @@ from .execution import Result
 from .feedback import Feedback, open_feedback
 from .gateway.audit import Audit
 from .gateway.caller import Caller
+from .gateway.calls import Calls
 from .gateway.fair import Slots
 from .gateway.keys import KeyStore
-from .gateway.limits import Ledger, MemoryLedger, settle
+from .gateway.limits import Ledger, MemoryLedger
 from .gateway.local import LocalCompletions
 from .gateway.metrics import Metrics
 from .gateway.proxy import Proxy
@@ -50,6 +52,8 @@ class Service:
         self.settings = settings
         self.databases = Databases(settings.home, settings.secret)
         self.draining = False
+        """Others are to be asked; who asks all the same is still answered."""
+        self.stopping = False
         self.failure: ServingError | None = None
         self.pipeline: Pipeline | PlainPipeline | None = None
         self.feedback: Feedback | None = None
@@ -59,6 +63,7 @@ class Service:
         self.tracing = open_tracing(settings)
         self.keys = KeyStore(settings.home, _secret(settings))
         self.audit = Audit(settings.home / "audit.jsonl")
+        self.calls = Calls(settings.home / "calls")
         self.ledger: Ledger = RedisLedger(settings.redis_url) if settings.redis_url else MemoryLedger()
         slots = settings.engine_slots * max(1, len(settings.engine_urls) or settings.engine_replicas)
         self.slots = Slots(
@@ -95,7 +100,7 @@ class Service:
             raise self.failure
 
     async def stop(self) -> None:
-        self.draining = True
+        self.draining = self.stopping = True
         self._stopping.set()
         if self._loading is not None:
             await asyncio.gather(self._loading, return_exceptions=True)
@@ -106,6 +111,7 @@ class Service:
             await self.proxy.close()
         await self.ledger.close()
         self.audit.close()
+        self.calls.close()
         if (engine := getattr(self.pipeline, "engine", None)) is not None:
             await asyncio.to_thread(engine.close)
         if self.tracing is not None:
@@ -128,14 +134,13 @@ class Service:
     async def ask_within_limits(
         self,
         caller: Caller,
-        request: str,
         question: str,
         database: Database,
         listen: Listener | None = None,
     ) -> AskResult:
         """`ask`, on the account of a caller. Raises LimitReached too."""
         expected = EXPECTED_TOKENS + len(question)
-        held = await self.ledger.reserve(caller, request, expected)
+        held = await self.ledger.reserve(caller, new_call(), expected)
         took = 0
         try:
             result = await self.ask(question, database, caller.tenant, listen)
@@ -143,7 +148,7 @@ class Service:
             return result
         finally:
             if held is not None:
-                await settle(self.ledger, held, took)
+                await self.ledger.settle(held, took)
 
     def figures(self) -> bytes:
         """What Prometheus reads."""
@@ -174,14 +179,14 @@ class Service:
 
     async def until_ready(self) -> None:
         """Return once the model can be asked. Raises Overloaded where it cannot be in time."""
-        if self._batcher is not None and not self.draining:
+        if self._batcher is not None and not self.stopping:
             return
         if self._batcher is None:
             await self._wait_for_load()
         if self.failure is not None:
             raise Overloaded(f"The model is not loaded: {self.failure.message}", self.failure.hint, 60)
-        if self.draining:
-            raise Overloaded("The server is stopping.", "", 2)
+        if self.stopping:
+            raise Overloaded("The server is stopping.", "Try again shortly.", 2)
         if self._batcher is None:
             raise Overloaded("The model is still loading.", "Try again shortly; /readyz says when.", 5)
 
@@ -255,14 +260,16 @@ class Service:
         engine = getattr(pipeline, "engine", None)
         if isinstance(engine, (OpenAIEngine, ChatEngine)):
             key = self.settings.engine_api_key
+            engine.remote.note = partial(self.calls.note, "settled", request="question")
             self.proxy = Proxy(
                 engine.remote.replicas,
+                self.calls,
                 api_key=key.get_secret_value() if key else None,
                 deadline_s=self.settings.engine_timeout_s,
                 prioritised=isinstance(engine, SupervisedEngine),
             )
         elif isinstance(engine, EmbeddedEngine):
-            self.local = LocalCompletions(engine)
+            self.local = LocalCompletions(engine, self.calls)
         workers = 1 if self.settings.embedded else REMOTE_WORKERS
         self._batcher = Batcher(work, queue=self.settings.queue, workers=workers)
 

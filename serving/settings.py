@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     engine_cache_gb: int = Field(1, ge=1, le=4_096, description="GiB for vLLM's key-value cache on a CPU")
     engine_arguments: str = Field("", description="further arguments for vLLM's command line")
     engine_timeout_s: float = Field(120.0, gt=0, le=3_600, description="the longest an engine may take")
+    request_timeout_s: float = Field(
+        180.0,
+        gt=0,
+        le=7_200,
+        description="the longest a request may take, its wait included; then it gets a 504",
+    )
     vllm_environment: Path | None = Field(
         None, description="where vLLM is installed; <home>/engines/vllm if unset"
     )
@@ -113,6 +119,7 @@ class Settings(BaseSettings):
         None, description="seals the passwords of registered databases; one is made in `home` if unset"
     )
     bench_questions: int = Field(300, ge=20, le=10_000, description="of Spider's, for bench confidence")
+    bench_minutes: float = Field(10.0, gt=0, le=1_440, description="how long bench soak goes on")
     peers_python: Path | None = Field(
         None, description="a Python with uqlm and lm-polygraph, for bench confidence"
     )

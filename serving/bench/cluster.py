@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,70 @@ from pathlib import Path
 from ..errors import EvaluationError
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/homebrew/opt")
+STARTS = 50
 OWNER_PASSWORD, READER_PASSWORD = "owner-of-a-test", "reader-of-a-test"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cluster:
     """A running server on loopback and a socket in `folder`, with an administrator, `owner`."""
 
     folder: Path
     port: int
-    process: subprocess.Popen[bytes]
+    programs: Path
+    user: int | None
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; `wait` says when it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                user=self.user,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+            )
+
+    def wait(self) -> None:
+        """Until it takes connections; one that ends, as while the killed one's children are still there, is started again."""
+        for _ in range(STARTS):
+            while self.process is not None and self.process.poll() is None:
+                if self._ready():
+                    return
+            time.sleep(0.2)
+            self.start()
+        raise EvaluationError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-400:]}")
+
+    def kill(self) -> None:
+        """As `kill -9` of the server does; its children end when they see it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _ready(self) -> bool:
+        asked: list[str | Path] = [
+            self.programs / "pg_isready",
+            "-q",
+            "-h",
+            self.folder,
+            "-p",
+            str(self.port),
+            "-t",
+            "5",
+        ]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def url(self, role: str = "reader", database: str = "postgres", password: str | None = None) -> str:
         known = OWNER_PASSWORD if role == "owner" else READER_PASSWORD
@@ -78,21 +133,13 @@ def cluster(settings: dict[str, str] | None = None) -> Iterator[Cluster]:
         command = [str(programs / "postgres"), "-D", str(data)]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
-        log = (folder / "log").open("wb")
-        process = subprocess.Popen(
-            command, user=user, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder
-        )
+        made = Cluster(folder, port, programs, user, command)
+        made.start()
         try:
-            _wait(programs, folder, port, process)
-            yield Cluster(folder, port, process)
+            made.wait()
+            yield made
         finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            log.close()
+            made.stop()
 
 
 def _unprivileged() -> int | None:
@@ -110,16 +157,6 @@ def _run(command: list[str | Path], user: int | None) -> None:
     found = subprocess.run(list(map(str, command)), user=user, capture_output=True, cwd="/", check=False)
     if found.returncode:
         raise EvaluationError(f"{Path(str(command[0])).name} failed: {found.stderr.decode()[-400:]}")
-
-
-def _wait(programs: Path, folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        ready = subprocess.run(
-            [programs / "pg_isready", "-q", "-h", folder, "-p", str(port), "-t", "5"], check=False
-        )
-        if ready.returncode == 0:
-            return
-    raise EvaluationError(f"PostgreSQL did not start: {(folder / 'log').read_text()[-400:]}")
 
 
 def _free_port() -> int:

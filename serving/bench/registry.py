@@ -93,6 +93,16 @@ _BENCHMARKS = (
         "serving.bench.load",
     ),
     Benchmark(
+        "soak",
+        "kill -9 of engines, Redis and PostgreSQL at random under load: how requests end, and do the ledgers agree",
+        "serving.bench.soak",
+    ),
+    Benchmark(
+        "ledger",
+        "sketches of calls subtracted beside a join of the tables: bytes, CPU, exactness",
+        "serving.bench.ledger",
+    ),
+    Benchmark(
         "words",
         "does SQL put back into words tell right from wrong; SURESQL_DATA says where Spider's dev is",
         "serving.bench.words",

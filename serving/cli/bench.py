@@ -25,6 +25,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Of an experiment: a small run that shows that it works.")
     ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of soak: how long. [default: 10]", show_default=False)
+    ] = None,
     plots: Annotated[bool, typer.Option(help="Of an experiment: draw figures (needs matplotlib).")] = True,
 ) -> None:
     """List the benchmarks, or run one.
@@ -53,7 +56,7 @@ def bench(
             experiment = Experiment(
                 out or DEFAULT_OUT, quick, plots, say=lambda text: status.update(f"{name}: {text}")
             )
-        found = run(name, load_settings(checkpoint=checkpoint), experiment)
+        found = run(name, load_settings(checkpoint=checkpoint, bench_minutes=minutes), experiment)
     if as_json:
         print_json(found)
     else:

@@ -18,6 +18,7 @@ from .db import app as db
 from .engine import app as engine
 from .evaluate import evaluate
 from .key import app as key
+from .ledger import ledger
 from .output import fail
 from .questions import questions
 from .serve import serve
@@ -39,6 +40,7 @@ app.command("eval")(evaluate)
 app.command()(questions)
 app.command()(calibrate)
 app.command()(bench)
+app.command()(ledger)
 app.add_typer(db, name="db")
 app.add_typer(engine, name="engine")
 app.add_typer(key, name="key")

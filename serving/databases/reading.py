@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from corpus.contents import MAX_CHARACTERS, MAX_VALUES, Contents
 from corpus.schema import Column, ForeignKey, Schema, Table, column_type, read_schema
 
-from ..errors import BadSql, DatabaseUnavailable
+from ..errors import BadSql, DatabaseAway, DatabaseUnavailable
 from ..execution import Place, execute
 from ..execution.in_postgres import connect
 from ..execution.in_sqlite import check_file
@@ -89,7 +89,7 @@ def _read_postgres(place: Place) -> Reading:
             links = _by_table(found.get_multi_foreign_keys(schema, kind=_ANY))
             notes = _by_table(found.get_multi_table_comment(schema, kind=_ANY))
     except SQLAlchemyError as error:
-        raise DatabaseUnavailable(
+        raise DatabaseAway(
             "The database's server went away while its schema was read.", "Try again."
         ) from error
     finally:

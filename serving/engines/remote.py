@@ -19,6 +19,7 @@ import aiohttp
 from .. import tracing
 from ..errors import EngineError, EngineUnavailable, Gone, PromptTooLong, ServingError
 from . import cancel
+from .calling import CALL_HEADER, new_call, used
 from .replicas import TRY_AGAIN, Attempts, Replica, Replicas, new_session
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Remote:
     ) -> None:
         self.replicas = replicas
         self.deadline_s = deadline_s
+        self.note: Callable[[str, int], None] | None = None
+        """Told of every call that was answered: its name, and the tokens that it took."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="suresql-remote", daemon=True)
         self._thread.start()
@@ -59,7 +62,7 @@ class Remote:
         """The answer of the first server that gives one."""
 
         async def ask() -> Any:
-            return await self._try(path, lambda replica: self._session.get(replica.url + path), "")
+            return await self._try(path, lambda replica, _: self._session.get(replica.url + path), "")
 
         return self.call(ask())
 
@@ -99,24 +102,31 @@ class Remote:
 
     async def _post(self, path: str, body: dict[str, Any], prompt: Any) -> Any:
         data = json.dumps(body).encode()
-        headers = {"content-type": "application/json", **tracing.headers()}
+        kind = {"content-type": "application/json", **tracing.headers()}
         start = prompt if isinstance(prompt, str) else json.dumps(prompt)
         return await self._try(
-            path, lambda replica: self._session.post(replica.url + path, data=data, headers=headers), start
+            path,
+            lambda replica, call: self._session.post(
+                replica.url + path, data=data, headers={**kind, CALL_HEADER: call}
+            ),
+            start,
         )
 
-    async def _try(self, path: str, send: Callable[[Replica], Any], start: str) -> Any:
+    async def _try(self, path: str, send: Callable[[Replica, str], Any], start: str) -> Any:
         attempts = Attempts(self.replicas, start, self.deadline_s)
         while (replica := await attempts.next()) is not None:
+            call = new_call()
             try:
                 with self.replicas.using(replica):
-                    async with asyncio.timeout(attempts.left_s), send(replica) as response:
+                    async with asyncio.timeout(attempts.left_s), send(replica, call) as response:
                         content = await response.read()
             except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
                 attempts.failed(replica, f"broke off ({type(error).__name__})", down=attempts.left_s > 0)
                 continue
             if response.status == 200:
                 replica.answered += 1
+                if self.note is not None and (tokens := used(content)) is not None:
+                    self.note(call, tokens)
                 return json.loads(content)
             if response.status not in TRY_AGAIN:
                 raise _error(response.status, content)

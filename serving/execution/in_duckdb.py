@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
+from ..errors import BadSql, DatabaseAway, DatabaseUnavailable, QueryTimeout
 from . import alarm
 from .result import Limits, Result, take
 
@@ -122,7 +122,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except (duckdb.Error, RuntimeError) as error:
         text = str(error).lower()
         if "lock" in text:
-            raise DatabaseUnavailable(
+            raise DatabaseAway(
                 f"The database file {path.name!r} is locked by a writer.", "Try again in a moment."
             ) from error
         if "permission" in text or "cannot open" in text:

@@ -17,7 +17,7 @@ from psycopg import sql as composed
 from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
 
-from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
+from ..errors import BadSql, DatabaseAway, DatabaseUnavailable, QueryTimeout
 from . import alarm
 from .result import Limits, Result, Value, take
 
@@ -130,9 +130,9 @@ def connect(parameters: dict[str, str]) -> psycopg.Connection[tuple[object, ...]
     try:
         address = make_conninfo("", **{**parameters, **fixed})
         connection = psycopg.connect(address, autocommit=True, prepare_threshold=None)
+        row = connection.execute(_MAY_TOO_MUCH).fetchone()
     except (psycopg.Error, UnicodeError) as error:
         raise unreachable(error) from error
-    row = connection.execute(_MAY_TOO_MUCH).fetchone()
     if row is None or row[0]:
         connection.close()
         raise DatabaseUnavailable(
@@ -152,14 +152,24 @@ def unreachable(error: Exception) -> DatabaseUnavailable:
         (("permission denied", "not permitted"), "the role may not connect"),
         (("no pg_hba.conf entry",), "it takes no connection of this role from here"),
         (("translate host name", "name or service not known", "resolve host"), "its host is not known"),
+        (("ssl error", "certificate", "does not support ssl"), "the encryption of the connection could not be agreed on"),
+    )  # fmt: skip
+    for_now = (
         (("timeout", "timed out"), f"it did not answer within {CONNECT_S} s"),
         (("too many clients", "remaining connection slots", "too many connections"), "it has no connection left"),
-        (("starting up", "shutting down"), "it is starting or stopping"),
-        (("ssl", "certificate"), "the encryption of the connection could not be agreed on"),
+        (("starting up", "shutting down", "recovery mode", "not yet accepting"), "it is starting or stopping"),
         (("refused", "no such file", "no route", "unreachable"), "nothing listens at its address"),
     )  # fmt: skip
-    why = next((why for words, why in reasons if any(word in text for word in words)), "it cannot be reached")
-    return DatabaseUnavailable(f"The database's server cannot be used: {why}.", "Check its address and role.")
+    for words, why in reasons:
+        if any(word in text for word in words):
+            return DatabaseUnavailable(
+                f"The database's server cannot be used: {why}.", "Check its address and role."
+            )
+    why = next((why for words, why in for_now if any(word in text for word in words)), "it cannot be reached")
+    return DatabaseAway(
+        f"The database's server cannot be used: {why}.",
+        "Try again shortly; if it stays so, check its address.",
+    )
 
 
 def _answer(
@@ -211,7 +221,7 @@ def _translate(error: psycopg.Error, limits: Limits) -> BadSql | DatabaseUnavail
             "Narrow it, or raise the limit.",
         )
     if isinstance(error, psycopg.errors.LockNotAvailable):
-        return DatabaseUnavailable("A table is locked by a writer.", "Try again in a moment.")
+        return DatabaseAway("A table is locked by a writer.", "Try again in a moment.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return BadSql(f"The database refuses the statement: {text}.", "Only reading is allowed.")
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
@@ -224,9 +234,7 @@ def _translate(error: psycopg.Error, limits: Limits) -> BadSql | DatabaseUnavail
     if (state is None and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))) or (
         state is not None and state.startswith(("57P", "08"))
     ):
-        return DatabaseUnavailable(
-            "The database's server went away in the middle of the statement.", "Try again."
-        )
+        return DatabaseAway("The database's server went away in the middle of the statement.", "Try again.")
     return BadSql(
         f"The database cannot run the statement: {text}.", "Compare its names with the database's schema."
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..allowed_names import FUNCTIONS, readable_table
-from ..errors import BadSql, DatabaseUnavailable, QueryTimeout
+from ..errors import BadSql, DatabaseAway, DatabaseUnavailable, QueryTimeout
 from . import alarm
 from .result import Limits, Result, take
 
@@ -157,7 +157,7 @@ def _translate(error: Exception, path: Path) -> BadSql | DatabaseUnavailable:
             f"The database file {path.name!r} cannot be opened.", "May this user read it?"
         )
     if "locked" in text or "busy" in text:
-        return DatabaseUnavailable(
+        return DatabaseAway(
             f"The database file {path.name!r} is locked by a writer.", "Try again in a moment."
         )
     if "prohibited" in text or "not authorized" in text:

@@ -36,7 +36,7 @@ async def answer_question(exchange: Exchange, service: Service, fields: dict[str
     name = name or str(fields.get("database") or "demo")
     caller.need_database(name)
     database = await service.database(name)
-    result = await service.ask_within_limits(caller, exchange.id, question, database)
+    result = await service.ask_within_limits(caller, question, database)
     service.note_answer(caller, exchange.id, exchange.route, name, question, result)
     await _reply(exchange, fields, result)
 

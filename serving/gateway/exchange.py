@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ..errors import Gone, InvalidRequest, MalformedBody, Overloaded, ServingError, TooLarge
+from ..errors import Gone, InvalidRequest, MalformedBody, ServingError, TooLarge
 from .caller import ANYONE, Caller
 
 MAX_BODY_BYTES = 1_000_000
@@ -24,13 +24,21 @@ _JSON = (b"content-type", b"application/json")
 class Exchange:
     """What is known of a request while it is answered."""
 
-    __slots__ = ("_receive", "_send", "caller", "first_s", "id", "route", "scope", "started", "status")
+    __slots__ = (
+        "_receive", "_send", "caller", "ended", "events", "first_s", "id", "route", "scope", "spent", "started", "status",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.started = time.perf_counter()
         self.caller: Caller = ANYONE
         self.status = 0
+        self.events = False
+        """Whether the answer is a stream of events."""
+        self.ended = False
+        """Whether the whole answer was handed over: from then on a server says that the client left, whether or not it did."""
+        self.spent = 0
+        """Tokens that its calls to engines took."""
         self.first_s: float | None = None
         self.route = "other"
         given = self.header(b"x-request-id")
@@ -96,6 +104,9 @@ class Exchange:
     async def start(self, status: int, *headers: tuple[bytes, bytes]) -> None:
         """Send the status and the headers."""
         self.status = status
+        self.events = any(
+            key == b"content-type" and value.startswith(b"text/event-stream") for key, value in headers
+        )
         await self._send(
             {"type": "http.response.start", "status": status,
              "headers": [*headers, (b"x-request-id", self.id.encode())]}
@@ -105,6 +116,7 @@ class Exchange:
         """Send a piece of the answer."""
         if self.first_s is None:
             self.first_s = time.perf_counter() - self.started
+        self.ended = not more
         await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
     async def answer(self, status: int, content: bytes, *headers: tuple[bytes, bytes]) -> None:
@@ -112,10 +124,15 @@ class Exchange:
         await self.start(status, _JSON, (b"content-length", b"%d" % len(content)), *headers)
         await self.write(content, more=False)
 
+    async def break_off(self, error: ServingError) -> None:
+        """End an answer that has begun: a stream of events says why, any other is cut short by the server."""
+        if self.events:
+            await self.write(b"data: " + error_body(error) + b"\n\n", more=False)
+
     async def refuse(self, error: ServingError) -> None:
         """Send an error in OpenAI's shape, our hint with it."""
         headers = []
-        if isinstance(error, Overloaded):
+        if error.retry_after_s:
             headers.append((b"retry-after", b"%d" % error.retry_after_s))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
@@ -131,7 +148,7 @@ class Exchange:
 
         def stop(done: asyncio.Future[None]) -> None:
             nonlocal gone
-            if not done.cancelled() and not finished:
+            if not done.cancelled() and not finished and not self.ended:
                 gone = True
                 task.cancel()
 

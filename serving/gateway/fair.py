@@ -158,7 +158,12 @@ class Slots:
         try:
             await future
         except asyncio.CancelledError:
-            if not self._queue.discard(tenant, future) and future.done() and not future.cancelled():
+            if (
+                not self._queue.discard(tenant, future)
+                and future.done()
+                and not future.cancelled()
+                and future.exception() is None
+            ):
                 self._give_back(tenant)  # the slot had come meanwhile
             raise
 

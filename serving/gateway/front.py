@@ -6,29 +6,48 @@ routes that a client left.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..engines.calling import new_call
 from ..engines.opening import OWNER
-from ..errors import EngineError, Gone, InvalidRequest, NoSuchModel, Overloaded, ServingError
+from ..errors import (
+    DeadlinePassed,
+    EngineError,
+    Gone,
+    InvalidRequest,
+    NoSuchModel,
+    Overloaded,
+    ServingError,
+)
 from ..responses import error_response
 from ..tracing import Request, now_ns, stage
 from .caller import Caller
 from .caller import Scope as Right
 from .chat import ASK_MODEL, answer_question
 from .exchange import Exchange
-from .limits import settle
 
 if TYPE_CHECKING:
     from ..service import Service
 
 _OPEN = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/")
-_TEMPLATES = ("/v1/sql", "/v1/sql/batch", "/v1/execute", "/v1/databases", "/v1/feedback", *_OPEN)
+_TEMPLATES = (
+    "/v1/sql",
+    "/v1/sql/batch",
+    "/v1/execute",
+    "/v1/databases",
+    "/v1/feedback",
+    "/v1/ledger",
+    "/v1/ledger/calls",
+    *_OPEN,
+)
 _COMPLETIONS, _CHAT, _MODELS = "/v1/completions", "/v1/chat/completions", "/v1/models"
 DEFAULT_TOKENS = 256
 """Expected of a completion that sets no limit."""
@@ -71,19 +90,22 @@ class Front:
             exchange.route = path if raw is not None else _template(path)
             if service.settings.needs_keys and path not in _OPEN:
                 exchange.caller = service.keys.check(exchange.key())
-            if raw is not None:
-                await raw(exchange, service)
-            else:
-                await self._inner(exchange, scope, receive)
+            async with _deadline(service.settings.request_timeout_s):
+                if raw is not None:
+                    await raw(exchange, service)
+                else:
+                    await self._inner(exchange, scope, receive)
         except Gone:
             exchange.status = exchange.status or Gone.status
         except ServingError as error:
-            if error.status >= 500 and not isinstance(error, Overloaded):
+            if error.status >= 500 and not error.retry_after_s:
                 print(f"{error.type}: {error.message}", file=sys.stderr)
             if isinstance(error, Overloaded):
                 service.metrics.refused.labels(error.type).inc()
             if not exchange.status:
                 await self._refuse(exchange, error, scope, receive, send, raw is not None)
+            elif isinstance(error, DeadlinePassed):
+                await exchange.break_off(error)
         except Exception:
             exchange.status = exchange.status or 500
             raise
@@ -147,34 +169,34 @@ class Front:
         self, exchange: Exchange, service: Service, caller: Caller, fields: dict[str, Any], chat: bool
     ) -> None:
         prompt, most = _expected(exchange, fields)
-        held = await service.ledger.reserve(caller, exchange.id, prompt + most)
-        took: int | None = 0
+        held = await service.ledger.reserve(caller, new_call(), prompt + most)
         try:
             with stage("queue"):
                 await service.slots.acquire(caller.tenant, prompt + most)
             started = time.perf_counter()
-            took = None  # from here on, tokens may have been spent
+            status = Gone.status
             try:
                 if service.proxy is not None:
-                    took = await service.proxy.complete(exchange, exchange.route, fields, prompt + most)
+                    await service.proxy.complete(exchange, exchange.route, fields, prompt + most)
                 elif service.local is not None:
-                    took = await service.local.complete(exchange, fields, chat)
+                    await service.local.complete(exchange, fields, chat, prompt + most)
                 else:
                     raise EngineError("This engine completes nothing but its own prompts.")
-            except (ServingError, ValueError):
-                took = 0  # nothing was sent
+                status = exchange.status
+            except ServingError as error:
+                status = error.status
                 raise
             finally:
-                difference = 0 if took is None else took - prompt - most
-                service.slots.release(caller.tenant, time.perf_counter() - started, difference)
+                spent = exchange.spent
+                service.slots.release(caller.tenant, time.perf_counter() - started, spent - prompt - most)
+                service.audit.write(
+                    caller, exchange.id, exchange.route, status, model=fields["model"], tokens=spent
+                )
         finally:
             if held is not None:
-                await settle(service.ledger, held, held.tokens if took is None else took)
-        if took:
-            service.metrics.tokens.labels("completions").inc(took)
-        service.audit.write(
-            caller, exchange.id, exchange.route, exchange.status, model=fields["model"], tokens=took
-        )
+                await service.ledger.settle(held, exchange.spent)
+        if exchange.spent:
+            service.metrics.tokens.labels("completions").inc(exchange.spent)
 
     def _note(self, exchange: Exchange, service: Service) -> None:
         """Metrics of the request, and its line in the log."""
@@ -203,6 +225,21 @@ def _describe(traced: Request, exchange: Exchange) -> None:
             "suresql.key": exchange.caller.key,
         },
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    """Raises DeadlinePassed where what is within takes longer."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlinePassed(
+            f"The request took longer than {seconds:g} s, which is all that one may.",
+            "Ask for less at once, or try again when there is less to do.",
+        ) from error
 
 
 def _expected(exchange: Exchange, fields: dict[str, Any]) -> tuple[int, int]:

@@ -6,22 +6,21 @@ until they are settled, so that a burst cannot overrun what is left; a process t
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..errors import LimitReached, Overloaded
+from ..errors import LimitReached
 from .caller import Caller, Limits
-
-log = logging.getLogger(__name__)
 
 EXPIRE_S = 180.0
 """A reservation is good for so long: longer than any request may take."""
 DAY_S = 86_400
 MOST_WAIT_S = 86_400
+LATE_S = DAY_S + 5
+"""So long after a reservation expired what it took can still be settled."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, reservation: Reservation, tokens: int) -> None:
-        """Give back what was held, less what the request took."""
+        """Give back what was held, less what the request took; once, however often it is said. After it expired, take that."""
         ...
 
     async def close(self) -> None: ...
@@ -61,6 +60,8 @@ class _Account:
     """In this window of the budget."""
     held: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Requests to when they expire and what they hold."""
+    expired: dict[str, float] = field(default_factory=dict)
+    """Requests that nobody has settled yet, to when that was seen."""
 
 
 class MemoryLedger:
@@ -78,6 +79,8 @@ class MemoryLedger:
         account = self._accounts.setdefault(caller.key, _Account())
         _refresh(account, caller.limits, now)
         refusal = _refusal(account, caller.limits, tokens, now)
+        if request in account.held:
+            return Reservation(caller.key, request, tokens, caller.limits)
         if refusal is not None:
             raise refused(caller, *refusal)
         account.requests -= 1
@@ -91,8 +94,11 @@ class MemoryLedger:
         if account is None:
             return
         _refresh(account, reservation.limits, self._clock())
-        _, held = account.held.pop(reservation.request, (0.0, 0.0))
-        _give_back(account, reservation.limits, held - tokens)
+        if reservation.request in account.held:
+            _, held = account.held.pop(reservation.request)
+            _give_back(account, reservation.limits, held - tokens)
+        elif account.expired.pop(reservation.request, None) is not None:
+            _give_back(account, reservation.limits, -tokens)
 
     async def close(self) -> None:
         return
@@ -101,14 +107,6 @@ class MemoryLedger:
         """Tokens spent in the budget's window, those held included, and how many requests hold some."""
         account = self._accounts.get(key, _Account())
         return account.spent, len(account.held)
-
-
-async def settle(ledger: Ledger, held: Reservation, tokens: int) -> None:
-    """Settle what was held. Where the ledger cannot be asked, what is held expires by itself."""
-    try:
-        await ledger.settle(held, tokens)
-    except Overloaded as error:
-        log.warning("a reservation of key %s is left to expire: %s", held.key, error.message)
 
 
 def refused(caller: Caller, reason: str, wait_s: float) -> LimitReached:
@@ -135,7 +133,10 @@ def _refresh(account: _Account, limits: Limits, now: float) -> None:
         account.spent = sum(held for _, held in account.held.values())
     for request in [request for request, (expires, _) in account.held.items() if expires <= now]:
         _, held = account.held.pop(request)
+        account.expired[request] = now
         _give_back(account, limits, held)
+    for request in [request for request, seen in account.expired.items() if seen <= now - LATE_S]:
+        del account.expired[request]
 
 
 def _give_back(account: _Account, limits: Limits, tokens: float) -> None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from ..engines.calling import CALL_HEADER, call_named
 from ..engines.cancel import Cancel, stoppable
 from ..engines.embedded import EmbeddedEngine
 from ..engines.engine import Completion
-from ..errors import InvalidRequest, NoSuchModel
+from ..errors import InvalidRequest, NoSuchModel, ServingError
+from .calls import Call, Calls
 from .exchange import Exchange
 
+T = TypeVar("T")
 MAX_PROMPTS = 64
 MAX_N = 16
 MAX_NEW_TOKENS = 2_048
@@ -27,11 +30,24 @@ Prompt = str | list[int]
 class LocalCompletions:
     """Answers /v1/completions and /v1/chat/completions."""
 
-    def __init__(self, engine: EmbeddedEngine) -> None:
+    def __init__(self, engine: EmbeddedEngine, calls: Calls) -> None:
         self.engine = engine
+        self._calls = calls
 
-    async def complete(self, exchange: Exchange, fields: dict[str, Any], chat: bool) -> int:
-        """Answer the exchange; returns the tokens that it took. Raises InvalidRequest, PromptTooLong and kin."""
+    async def complete(self, exchange: Exchange, fields: dict[str, Any], chat: bool, tokens: int) -> None:
+        """Answer the exchange; what is charged for it is the exchange's to keep. `tokens` are expected.
+
+        Raises InvalidRequest, PromptTooLong and kin.
+        """
+        given = exchange.header(CALL_HEADER.encode())
+        with self._calls.made(exchange, tokens, call_named(given)) as call:
+            try:
+                await self._complete(exchange, fields, chat, call)
+            except (ServingError, ValueError):
+                call.took(0, "it was refused")
+                raise
+
+    async def _complete(self, exchange: Exchange, fields: dict[str, Any], chat: bool, call: Call) -> None:
         if fields.get("model") not in (None, self.engine.model_name):
             raise NoSuchModel(
                 f"There is no model {str(fields['model'])[:64]!r} here.",
@@ -39,7 +55,8 @@ class LocalCompletions:
             )
         prompts = [self._conversation(fields)] if chat else _prompts(fields)
         if _integer(fields, "prompt_logprobs", 0, 20) is not None and not chat:
-            return await self._score(exchange, fields, prompts)
+            await self._score(exchange, fields, prompts, call)
+            return
         n = _integer(fields, "n", 1, MAX_N) or 1
         most = _integer(fields, "max_completion_tokens", 1, MAX_NEW_TOKENS)
         most = most or _integer(fields, "max_tokens", 1, MAX_NEW_TOKENS) or (256 if chat else 16)
@@ -67,10 +84,17 @@ class LocalCompletions:
             self._choice(number, one, chat, stop, logprobs and fields.get("logprobs") is not False)
             for number, one in enumerate(completions)
         ]
+        self._took(exchange, call, usage)
         await self._reply(exchange, fields, chat, choices, usage)
-        return int(usage["total_tokens"])
 
-    async def _score(self, exchange: Exchange, fields: dict[str, Any], prompts: Sequence[Prompt]) -> int:
+    def _took(self, exchange: Exchange, call: Call, usage: dict[str, int]) -> None:
+        """Known, and on its way to the disk, before the answer is on its way to the client."""
+        call.took(usage["total_tokens"])
+        self._calls.note("did", call.name, call.tokens, exchange.id, exchange.caller.key)
+
+    async def _score(
+        self, exchange: Exchange, fields: dict[str, Any], prompts: Sequence[Prompt], call: Call
+    ) -> None:
         """Log-probabilities of prompts, from the token that `prompt_logprobs_from` numbers (our own addition)."""
         start = _integer(fields, "prompt_logprobs_from", 1, 2**31) or 1
         ids = [self.engine.encode(prompt) for prompt in prompts]
@@ -95,21 +119,25 @@ class LocalCompletions:
                 }
             )
         usage = _usage(sum(map(len, ids)), 0)
+        self._took(exchange, call, usage)
         await self._reply(exchange, {**fields, "stream": False}, False, choices, usage)
-        return int(usage["total_tokens"])
 
-    async def _run(self, work: Any) -> Any:
-        """In a thread; when this task is cancelled, the engine stops within a step."""
+    async def _run(self, work: Callable[[], T]) -> T:
+        """In a thread; when this task is cancelled, the engine stops within a step, and until then the slot is not free."""
         flag = Cancel()
 
-        def stopping() -> Any:
+        def stopping() -> T:
             with stoppable(flag):
                 return work()
 
+        work_done = asyncio.ensure_future(asyncio.to_thread(stopping))
         try:
-            return await asyncio.to_thread(stopping)
+            return await asyncio.shield(work_done)
         except asyncio.CancelledError:
             flag.set()
+            await asyncio.wait((work_done,))
+            if not work_done.cancelled():
+                work_done.exception()  # Gone, which nobody asks for
             raise
 
     def _conversation(self, fields: dict[str, Any]) -> str:

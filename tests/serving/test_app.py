@@ -19,7 +19,7 @@ from serving import service
 from serving.app import create_app
 from serving.assembly import load_pipeline
 from serving.databases import Databases
-from serving.errors import CheckpointError
+from serving.errors import CheckpointError, EngineError
 from serving.pipeline import AskResult
 from serving.settings import Settings
 
@@ -291,10 +291,13 @@ def test_a_failing_engine_gives_a_500_that_tells_nothing_of_the_inside(settings:
         assert "secret" not in response.text
 
 
-def test_a_draining_service_is_not_ready_and_takes_no_more(settings: Settings) -> None:
+def test_a_draining_service_is_not_ready_but_answers_who_has_not_seen_that_yet(settings: Settings) -> None:
+    asked: list[object] = []
+
     class Idle:
-        def ask(self, _questions: object) -> Any:
-            raise AssertionError("nothing may reach the engine")
+        def ask(self, questions: list[object]) -> Any:
+            asked.extend(questions)
+            raise EngineError("this one answers nothing")
 
     app = create_app(settings, lambda _: Idle())  # type: ignore[arg-type,return-value]
     with TestClient(app, raise_server_exceptions=False) as client:
@@ -302,4 +305,18 @@ def test_a_draining_service_is_not_ready_and_takes_no_more(settings: Settings) -
         client.portal.call(app.state.service.loaded)
         app.state.service.draining = True
         assert is_error(client.get("/readyz"), 503)
+        client.post("/v1/sql", json=GOOD)
+        assert len(asked) == 1
+        app.state.service.stopping = True
         assert is_error(client.post("/v1/sql", json=GOOD), 503)
+        assert len(asked) == 1
+
+
+def test_a_request_ends_by_its_deadline_and_says_so(settings: Settings) -> None:
+    slow = Slow()
+    app = create_app(settings.model_copy(update={"request_timeout_s": 0.2}), slow.load)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        asked = client.post("/v1/sql", json=GOOD)
+        assert is_error(asked, 504)
+        assert "0.2 s" in asked.json()["error"]["message"] and int(asked.headers["retry-after"]) > 0
+        slow.loaded.set()

@@ -11,11 +11,13 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.bench.servers import RedisServer, started
 from serving.errors import LimitReached, Overloaded
 from serving.gateway.caller import Caller, Limits
 from serving.gateway.limits import MemoryLedger, Reservation
@@ -206,6 +208,74 @@ def test_a_burst_of_processes_overruns_nothing_and_what_the_killed_held_comes_ba
         await ledger.close()
 
     asyncio.run(after())
+
+
+@needs_redis
+def test_what_is_said_twice_counts_once_and_what_comes_late_counts(redis_url: str) -> None:
+    """As after a connection that broke when the script had run, and before its answer came."""
+
+    async def scenario() -> None:
+        clock = Clock(time.time())
+        memory, shared = MemoryLedger(clock, expire_s=60), RedisLedger(redis_url, expire_s=60)
+        who = caller(token_budget=1_000, budget_days=365)
+        for ledger in (memory, shared):
+            await ledger.reserve(who, "twice", 400)
+            twice = await ledger.reserve(who, "twice", 400)
+            late = await ledger.reserve(who, "late", 300)
+            assert twice is not None and late is not None
+            await ledger.settle(twice, 100)
+            await ledger.settle(twice, 100)
+        clock.now += 61
+        shared.shift_s += 61
+        for ledger in (memory, shared):
+            await ledger.settle(late, 250)
+            await ledger.settle(late, 250)
+        assert await shared.spent(who.key) == memory.left(who.key) == (350, 0)
+        await shared.close()
+
+    asyncio.run(scenario())
+
+
+@needs_redis
+def test_what_redis_could_not_be_told_it_is_told_when_it_is_back(tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    with started(redis):
+
+        async def scenario() -> None:
+            ledger = RedisLedger(redis.url)
+            who = caller(token_budget=1_000, budget_days=365)
+            held = [await ledger.reserve(who, str(i), 100) for i in range(3)]
+            redis.kill()
+            for one in held:
+                assert one is not None
+                await ledger.settle(one, 7)
+            redis.start()
+            redis.wait()
+            while await ledger.spent(who.key) != (21, 0):
+                await asyncio.sleep(0.05)
+            await ledger.close()
+
+        asyncio.run(scenario())
+
+
+@needs_redis
+def test_a_settlement_whose_client_leaves_meanwhile_is_settled_all_the_same(redis_url: str) -> None:
+    async def scenario() -> None:
+        ledger = RedisLedger(redis_url)
+        who = caller(token_budget=1_000, budget_days=365)
+        held = await ledger.reserve(who, "r", 100)
+        assert held is not None
+        settling = asyncio.create_task(ledger.settle(held, 7))
+        await asyncio.sleep(0)
+        settling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await settling
+        await ledger.close()
+        again = RedisLedger(redis_url)
+        assert await again.spent(who.key) == (7, 0)
+        await again.close()
+
+    asyncio.run(scenario())
 
 
 @needs_redis

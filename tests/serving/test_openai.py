@@ -14,6 +14,10 @@ from server import Server
 from corpus.references import EOS
 from serving.engines.embedded import EmbeddedEngine
 from serving.engines.opening import open_engine
+from serving.errors import ServingError
+from serving.gateway.caller import Scope
+from serving.gateway.keys import KeyStore
+from serving.gateway.reconcile import Difference, reconcile
 from serving.settings import Settings
 
 PROMPT = "select count ( * ) from where group by"
@@ -196,3 +200,70 @@ def test_a_gateway_tries_a_server_that_is_down_no_more_and_fails_nothing(
         assert not down.healthy
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def audited(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server, str]]:
+    """A gateway before an engine, and an administrator's key of both."""
+    home = tmp_path_factory.mktemp("home")
+    key, _ = KeyStore(home).create("everything", scopes=tuple(Scope))
+    common: dict[str, Any] = {
+        "checkpoint": checkpoint, "home": home, "candidates": 2, "max_tokens": 8, "threads": 1, "keys": "required",
+    }  # fmt: skip
+    engine = Server(Settings(**common))
+    gateway = Server(Settings(**common, engine_urls=(engine.url,), engine_api_key=key))
+    yield gateway, engine, key
+    gateway.stop()
+    engine.stop()
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_what_a_gateway_settled_is_what_its_engine_did_questions_included(
+    audited: tuple[Server, Server, str], join: bool
+) -> None:
+    gateway, engine, key = audited
+    with openai.OpenAI(base_url=gateway.url + "/v1", api_key=key, max_retries=0) as client:
+        client.completions.create(model="random-tiny", prompt=PROMPT, max_tokens=6)
+        for _ in client.completions.create(model="random-tiny", prompt=PROMPT, max_tokens=6, stream=True):
+            pass
+        client.chat.completions.create(
+            model="suresql/demo", messages=[{"role": "user", "content": "how many suppliers are there?"}]
+        )
+    found = reconcile([gateway.url], [engine.url], key, join=join)
+    assert found.settled_calls == found.did_calls >= 3
+    assert found.differences == ()
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_what_only_one_side_knows_is_named_with_what_is_known_of_it(
+    audited: tuple[Server, Server, str], join: bool
+) -> None:
+    gateway, engine, key = audited
+    engine.app.state.service.calls.note("did", "00000000000000aa", 41, "lost", "k1")
+    gateway.app.state.service.calls.note(
+        "settled", "00000000000000bb", 7, "gone", "k2", "its end was not told"
+    )
+    try:
+        found = reconcile([gateway.url], [engine.url], key, join=join, again_after_s=0.01)
+    finally:  # the sums are of everyone's in this module
+        engine.app.state.service.calls.note("did", "00000000000000aa", -41)
+        gateway.app.state.service.calls.note("settled", "00000000000000bb", -7)
+    assert sorted(found.differences, key=lambda one: one.call) == [
+        Difference("00000000000000aa", 0, 41, "lost", "k1", ""),
+        Difference("00000000000000bb", 7, 0, "gone", "k2", "its end was not told"),
+    ]
+    assert [one.call for one in found.unexplained] == ["00000000000000aa"]
+
+
+def test_a_ledger_that_is_not_told_is_an_error_that_says_whose(audited: tuple[Server, Server, str]) -> None:
+    gateway, engine, _ = audited
+    with pytest.raises(ServingError, match=gateway.url) as caught:
+        reconcile([gateway.url], [engine.url], "sure-no-key")
+    assert "--scope admin" in caught.value.hint
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ServingError, match="cannot be asked"):
+            reconcile([nowhere], [], "key")
