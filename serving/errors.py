@@ -38,6 +38,13 @@ class QueryTimeout(BadSql):
     type = "sql_timeout"
 
 
+class BadTools(ServingError):
+    """The tools that a client offers cannot be called by this model, or are no tools."""
+
+    status = 400
+    type = "bad_tools"
+
+
 class DatabaseUnavailable(ServingError):
     """A known database cannot be read: gone, not a database, locked."""
 

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="what their model reads: our numbered references, or a schema in plain SQL as any model does;"
         " auto: references where it goes by the checkpoint's name",
     )
+    engine_tools: Literal["engine", "kimi"] = Field(
+        "engine",
+        description="who reads tool calls from what their model writes: they themselves (vLLM with a --tool-call-parser),"
+        " or the gateway, in Kimi K2's format",
+    )
     engine_replicas: int = Field(1, ge=1, le=64, description="vLLM processes to start")
     engine_dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
         None, description="of vLLM; float32 on a CPU and bfloat16 on a GPU if unset"

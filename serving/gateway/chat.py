@@ -1,4 +1,7 @@
-"""Questions on a database for whatever speaks OpenAI's chat: the model `suresql/DATABASE` answers with SQL and its confidence."""
+"""Questions on a database for whatever speaks OpenAI's chat: the model `suresql/DATABASE` answers with SQL and its confidence.
+
+Where the client offers a tool that takes SQL, the answer is a call of it: sql_tool.py says when.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from ..question import MAX_QUESTION_CHARS, flaw
 from .caller import Scope
 from .exchange import Exchange
 from .local import event, messages
+from .sql_tool import call_of, sql_tool
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -24,10 +28,8 @@ async def answer_question(exchange: Exchange, service: Service, fields: dict[str
     """The last thing that the user said is the question; the answer's content is the SQL, and `suresql` what goes with it."""
     caller = exchange.caller
     caller.need(Scope.ASK)
-    said = [one["content"] for one in messages(fields) if one["role"] == "user"]
-    if not said:
-        raise InvalidRequest("There is no message of the user.", "The last of them is the question.")
-    question = said[-1]
+    tool, forced = sql_tool(fields)
+    question = _questions(fields)[-1]
     if found := flaw(question):
         raise InvalidRequest(f"The question is not as expected: {found}.")
     if len(question) > MAX_QUESTION_CHARS:
@@ -38,10 +40,25 @@ async def answer_question(exchange: Exchange, service: Service, fields: dict[str
     database = await service.database(name)
     result = await service.ask_within_limits(caller, question, database)
     service.note_answer(caller, exchange.id, exchange.route, name, question, result)
-    await _reply(exchange, fields, result)
+    calls = (
+        [call_of(tool, result.sql, fields)] if tool and result.sql and (forced or not result.abstain) else []
+    )
+    await _reply(exchange, fields, result, calls)
 
 
-async def _reply(exchange: Exchange, fields: dict[str, Any], result: AskResult) -> None:
+def _questions(fields: dict[str, Any]) -> list[str]:
+    """What users said; beside them, an assistant's calls and a tool's results have no text that is needed."""
+    given = fields.get("messages")
+    if isinstance(given, list) and given and all(isinstance(one, dict) and "role" in one for one in given):
+        given = [one for one in given if one["role"] == "user"]
+        if not given:
+            raise InvalidRequest("There is no message of the user.", "The last of them is the question.")
+    return [one["content"] for one in messages({"messages": given})]
+
+
+async def _reply(
+    exchange: Exchange, fields: dict[str, Any], result: AskResult, calls: list[dict[str, Any]]
+) -> None:
     head = {"id": f"chatcmpl-{exchange.id}", "created": int(time.time()), "model": fields["model"]}
     usage = {
         "prompt_tokens": result.prompt_tokens,
@@ -54,8 +71,11 @@ async def _reply(exchange: Exchange, fields: dict[str, Any], result: AskResult) 
         "error": result.error,
         "signals": [{"name": one.name, "value": one.value} for one in result.signals],
     }
-    message = {"role": "assistant", "content": result.sql, "refusal": result.error}
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
+    message: dict[str, Any] = {"role": "assistant", "content": result.sql, "refusal": result.error}
+    if calls:
+        message |= {"content": None, "tool_calls": calls}
+    reason = "tool_calls" if calls else "stop"
+    choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": None}
     if not fields.get("stream"):
         whole = {
             **head,
@@ -67,6 +87,8 @@ async def _reply(exchange: Exchange, fields: dict[str, Any], result: AskResult) 
         return
     head["object"] = "chat.completion.chunk"
     await exchange.start(200, *_EVENTS)
+    if calls:
+        message["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
     await exchange.write(event({**head, "choices": [{**choice, "delta": message, "finish_reason": None}]}))
     await exchange.write(event({**head, "choices": [{**choice, "delta": {}}], "suresql": more}))
     options = fields.get("stream_options")

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import Gone, InvalidRequest, MalformedBody, ServingError, TooLarge
 from .caller import ANYONE, Caller
+from .kimi_calls import CallsInAnswers
 
 MAX_BODY_BYTES = 1_000_000
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -25,7 +26,8 @@ class Exchange:
     """What is known of a request while it is answered."""
 
     __slots__ = (
-        "_receive", "_send", "caller", "ended", "events", "first_s", "id", "route", "scope", "spent", "started", "status",
+        "_receive", "_send", "caller", "calls", "ended", "events", "first_s", "id", "route", "scope", "spent", "started",
+        "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +42,8 @@ class Exchange:
         self.spent = 0
         """Tokens that its calls to engines took."""
         self.first_s: float | None = None
+        self.calls: CallsInAnswers | None = None
+        """Reads tool calls from an engine's answer, if they are wanted."""
         self.route = "other"
         given = self.header(b"x-request-id")
         self.id = given.decode() if given and _ID.fullmatch(given) else os.urandom(8).hex()
@@ -114,6 +118,10 @@ class Exchange:
 
     async def write(self, part: bytes, more: bool = True) -> None:
         """Send a piece of the answer."""
+        if self.calls is not None:
+            part = self.calls.part(part, more)
+            if more and not part:
+                return
         if self.first_s is None:
             self.first_s = time.perf_counter() - self.started
         self.ended = not more
@@ -121,6 +129,9 @@ class Exchange:
 
     async def answer(self, status: int, content: bytes, *headers: tuple[bytes, bytes]) -> None:
         """Send a whole answer in JSON."""
+        if self.calls is not None and status == 200:
+            content = self.calls.whole(content)
+        self.calls = None
         await self.start(status, _JSON, (b"content-length", b"%d" % len(content)), *headers)
         await self.write(content, more=False)
 

@@ -33,6 +33,7 @@ from .caller import Caller
 from .caller import Scope as Right
 from .chat import ASK_MODEL, answer_question
 from .exchange import Exchange
+from .kimi_calls import CallsInAnswers, asked_of_engine
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -169,6 +170,9 @@ class Front:
         self, exchange: Exchange, service: Service, caller: Caller, fields: dict[str, Any], chat: bool
     ) -> None:
         prompt, most = _expected(exchange, fields)
+        if chat and fields.get("tools") and service.proxy is not None:
+            fields = asked_of_engine(fields, service.settings.engine_tools)
+            exchange.calls = CallsInAnswers()
         held = await service.ledger.reserve(caller, new_call(), prompt + most)
         try:
             with stage("queue"):

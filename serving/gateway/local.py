@@ -15,7 +15,7 @@ from ..engines.calling import CALL_HEADER, call_named
 from ..engines.cancel import Cancel, stoppable
 from ..engines.embedded import EmbeddedEngine
 from ..engines.engine import Completion
-from ..errors import InvalidRequest, NoSuchModel, ServingError
+from ..errors import BadTools, InvalidRequest, NoSuchModel, ServingError
 from .calls import Call, Calls
 from .exchange import Exchange
 
@@ -52,6 +52,11 @@ class LocalCompletions:
             raise NoSuchModel(
                 f"There is no model {str(fields['model'])[:64]!r} here.",
                 "GET /v1/models lists those that there are.",
+            )
+        if chat and fields.get("tools") and fields.get("tool_choice") != "none":
+            raise BadTools(
+                f"The model {self.engine.model_name} calls no tools.",
+                "The model suresql/DATABASE calls one that takes sql; or leave tools out.",
             )
         prompts = [self._conversation(fields)] if chat else _prompts(fields)
         if _integer(fields, "prompt_logprobs", 0, 20) is not None and not chat:
