@@ -66,7 +66,7 @@ def test_what_is_answered_is_what_is_described(address: str, tmp_path: Path) -> 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=115,
         check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-8_000:] + ran.stderr[-2_000:]
