@@ -24,6 +24,7 @@ class Column:
 class Table:
     name: str
     columns: tuple[Column, ...]
+    view: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ class Schema:
         for table in self.tables:
             for column in table.columns:
                 yield table, column
+
+    def without_repeats(self) -> "Schema":
+        """Without the views that have no column but by a name that a table has: what they say, the tables do."""
+        stored = {c.name.casefold() for t in self.tables if not t.view for c in t.columns}
+        kept = tuple(
+            t for t in self.tables if not t.view or any(c.name.casefold() not in stored for c in t.columns)
+        )
+        return self if len(kept) == len(self.tables) else Schema(kept, self.foreign_keys)
 
     @cached_property
     def joins(self) -> tuple[ForeignKey, ...]:
@@ -188,21 +197,23 @@ def schema_from_ddl(ddl: str) -> Schema:
 
 def _introspect(connection: sqlite3.Connection) -> Schema:
     names = [
-        row[0]
+        (row[0], row[1] == "view")
         for row in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
             " ORDER BY rowid"
         )
     ]
     tables = []
-    for name in names:
+    for name, view in names:
         try:
             info = connection.execute(f"PRAGMA table_info({_quote(name)})").fetchall()
         except sqlite3.OperationalError:
             continue  # a view on what is gone, a virtual table of a module that is not here: none can be read
         if info:
             tables.append(
-                Table(name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info))
+                Table(
+                    name, tuple(Column(row[1], column_type(row[2] or ""), bool(row[5])) for row in info), view
+                )
             )
     bare = Schema(tuple(tables))
     keys = []

@@ -11,8 +11,39 @@ from corpus.invented.outline import Domain, TableOutline, domains
 from corpus.invented.values import Value, declared, maker
 from corpus.synthetic.names import many, short_forms
 
-_TWO_DOMAINS = 0.2
-"""Share of databases made of two domains, as larger ones are of several matters."""
+_DOMAINS = ((1, 65), (2, 25), (3, 10))
+"""Of how many domains a database is made: larger ones are of several matters."""
+_BLOCKS = (
+    (
+        ("address", "street"),
+        ("city", "city"),
+        ("country", "country"),
+        ("postal code", "code"),
+        ("phone", "phone"),
+    ),
+    (
+        ("company", "company"),
+        ("contact name", "person"),
+        ("contact title", "Owner/Buyer/Agent/Assistant/Manager"),
+    ),
+    (("ship name", "company"), ("ship city", "city"), ("ship country", "country")),
+    (("billing address", "street"), ("billing city", "city"), ("billing country", "country")),
+    (("email", "email"), ("phone", "phone"), ("fax", "phone?")),
+    (("created on", "date"), ("updated on", "date?"), ("notes", "title?")),
+    (("description", "title"), ("active", "yes/no")),
+)
+"""Columns that tables of business databases often have beside their own."""
+_WIDENED = 0.25
+"""Share of tables that get such a block."""
+_FLAGS = ("yes/no", "yes/no", "Y/N", "1/0", "1/0", "true/false")
+_SUPERIOR, _SUPERIORS = (
+    0.3,
+    ("reports to", "manager id", "supervisor id", "boss id", "mentor id", "leader id"),
+)
+"""Share of tables of people that have a key to themselves, and its names."""
+_FIRST_KEYS = (1, 1, 1, 1, 101, 1000, 10001)
+_SPLIT = 0.35
+"""Share of columns of people's names that are two: first and last name."""
 _CASES = (("snake", 55), ("pascal", 20), ("capital", 15), ("camel", 10))
 
 
@@ -26,6 +57,10 @@ class Style:
     keys_declared: bool
     shortened: float
     prefixed: float
+    timed: bool
+    """Whether days are written with a time of midnight."""
+    flags: str
+    """How yes and no are written."""
 
     @staticmethod
     def draw(rng: random.Random) -> "Style":
@@ -36,6 +71,8 @@ class Style:
             keys_declared=rng.random() < 0.8,
             shortened=rng.choice((0.0, 0.0, 0.1, 0.3)),
             prefixed=rng.choice((0.0, 0.0, 0.2, 0.6)),
+            timed=rng.random() < 0.12,
+            flags=rng.choice(_FLAGS),
         )
 
     def spell(self, words: str, rng: random.Random) -> str:
@@ -73,16 +110,18 @@ def invent_database(path: str | Path, seed: int) -> None:
     rng = random.Random(f"invented {seed}")
     style = Style.draw(rng)
     tables: dict[str, _Table] = {}
-    for domain in rng.sample(domains(), 2 if rng.random() < _TWO_DOMAINS else 1):
+    count = rng.choices([n for n, _ in _DOMAINS], [weight for _, weight in _DOMAINS])[0]
+    for domain in rng.sample(domains(), count):
         for table in _tables(domain, style, rng):
             tables.setdefault(table.name.casefold(), table)
     kept = list(tables.values())
     counts = {table.name: rng.randint(6, 60) for table in kept}
+    firsts = {table.name: rng.choice(_FIRST_KEYS) for table in kept}
     connection = sqlite3.connect(path)
     try:
         for table in kept:
             connection.execute(_ddl(table, kept, style))
-            rows = _rows(table, counts, rng)
+            rows = _rows(table, counts, firsts, rng, style)
             places = ", ".join("?" * (len(table.columns) + 1))
             connection.executemany(f"INSERT INTO {_quoted(table.name)} VALUES ({places})", rows)
         connection.commit()
@@ -108,11 +147,26 @@ def _tables(domain: Domain, style: Style, rng: random.Random) -> list[_Table]:
                 words = rng.choice(outline.names)
                 if prefixed and words in ("name", "title", "kind", "status", "year", "date", "description"):
                     words = f"{said[i]} {words}"
-                column = _Column(style.spell(words, rng), outline.kind)
+                kind = style.flags if outline.kind == "yes/no" else outline.kind
+                column = _Column(style.spell(words, rng), kind)
+                if outline.kind == "person" and words in ("name", "full name") and rng.random() < _SPLIT:
+                    first = _Column(style.spell("first name", rng), "first")
+                    columns.setdefault(first.name.casefold(), first)
+                    column = _Column(style.spell("last name", rng), "last")
             else:
                 continue
             if column.name.casefold() != keys[i].casefold():
                 columns.setdefault(column.name.casefold(), column)
+        people = any(c.kind in ("person", "first") for c in columns.values())
+        if people and rng.random() < _SUPERIOR:
+            column = _Column(style.spell(rng.choice(_SUPERIORS), rng), "", names[i])
+            columns.setdefault(column.name.casefold(), column)
+        if rng.random() < _WIDENED:
+            for words, kind in rng.choice(_BLOCKS):
+                if rng.random() < 0.85:
+                    column = _Column(style.spell(words, rng), kind)
+                    if column.name.casefold() != keys[i].casefold():
+                        columns.setdefault(column.name.casefold(), column)
         drawn.append(_Table(names[i], keys[i], tuple(columns.values())))
     return drawn
 
@@ -145,18 +199,38 @@ def _ddl(table: _Table, tables: Sequence[_Table], style: Style) -> str:
     return f"CREATE TABLE {_quoted(table.name)} ({', '.join(lines)})"
 
 
-def _rows(table: _Table, counts: dict[str, int], rng: random.Random) -> list[list[Value]]:
-    makers = [
-        _key_of(counts[column.parent], rng) if column.parent else maker(column.kind, rng)
-        for column in table.columns
-    ]
-    return [[i + 1, *(make() for make in makers)] for i in range(counts[table.name])]
+def _rows(
+    table: _Table, counts: dict[str, int], firsts: dict[str, int], rng: random.Random, style: Style
+) -> list[list[Value]]:
+    makers = []
+    for column in table.columns:
+        if column.parent:
+            make = _key_of(counts[column.parent], firsts[column.parent], rng)
+            makers.append(_or_none(make, 0.2, rng) if column.parent == table.name else make)
+        elif style.timed and column.kind.startswith("date"):
+            makers.append(_at_midnight(maker(column.kind, rng)))
+        else:
+            makers.append(maker(column.kind, rng))
+    first = firsts[table.name]
+    return [[first + i, *(make() for make in makers)] for i in range(counts[table.name])]
 
 
-def _key_of(rows: int, rng: random.Random) -> Callable[[], Value]:
-    """Keys of a table of so many rows, some of them often and some seldom."""
+def _or_none(make: Callable[[], Value], share: float, rng: random.Random) -> Callable[[], Value]:
+    return lambda: None if rng.random() < share else make()
+
+
+def _at_midnight(make: Callable[[], Value]) -> Callable[[], Value]:
+    def timed() -> Value:
+        day = make()
+        return None if day is None else f"{day} 00:00:00"
+
+    return timed
+
+
+def _key_of(rows: int, first: int, rng: random.Random) -> Callable[[], Value]:
+    """Keys of a table of so many rows from `first` on, some of them often and some seldom."""
     weights = [rng.random() ** 2 for _ in range(rows)]
-    return lambda: rng.choices(range(1, rows + 1), weights)[0]
+    return lambda: rng.choices(range(first, first + rows), weights)[0]
 
 
 @lru_cache(maxsize=1000)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from corpus.schema import Schema, connect_read_only
 from corpus.spider import Example
-from corpus.synthetic import joined, single
+from corpus.synthetic import chained, dated, joined, named, single
 from corpus.synthetic.facts import Facts, read_facts
 from corpus.synthetic.pen import Pen
 
@@ -51,6 +51,25 @@ _KINDS: tuple[tuple[Callable[[Pen], single.Draft], int], ...] = (
     (joined.both_children, 3),
     (joined.linked_where, 6),
     (joined.linked_count, 4),
+    (named.bare, 10),
+    (named.of_named, 6),
+    (named.children_of_named, 9),
+    (named.of_numbered, 3),
+    (named.than_named, 3),
+    (named.extreme_of_named, 4),
+    (named.most_of, 3),
+    (named.lacking, 4),
+    (named.flagged, 3),
+    (named.superior, 6),
+    (chained.ranked, 8),
+    (chained.summed, 5),
+    (chained.grandchildren, 5),
+    (chained.grandparents, 4),
+    (chained.revenue, 2),
+    (dated.with_dates, 7),
+    (dated.per_year, 3),
+    (dated.busiest_year, 1),
+    (dated.year_of, 1),
 )
 _WEIGHTS = [weight for _, weight in _KINDS]
 

@@ -4,7 +4,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -125,7 +125,11 @@ class Field:
 
     @property
     def year(self) -> bool:
-        return self.role == "number" and self.said.split()[-1] == "year"
+        if self.role != "number":
+            return False
+        numbers = [v for v in self.values if isinstance(v, int | float)]
+        within = len(numbers) > 2 and all(1800 <= v <= 2100 for v in numbers) and max(numbers) > 1950
+        return self.said.split()[-1] == "year" or (within and self.whole)
 
     @property
     def whole(self) -> bool:
@@ -142,6 +146,8 @@ class Entity:
     key: Field | None
     rows: int
     link: bool
+    flags: tuple[Field, ...] = ()
+    """Columns of yes and no: of each the value for yes, then that for no."""
 
     @property
     def many(self) -> str:
@@ -162,7 +168,9 @@ class Entity:
         if first and last:
             return (first[0], last[0])
         names = self.of("name")
-        whole = [f for f in names if f.said in ("name", "title", "full name", f"{self.one} name")]
+        whole = [
+            f for f in names if f.said in ("name", "title", "full name", "company name", f"{self.one} name")
+        ]
         return tuple(whole[:1] or (names if len(names) == 1 else ()))
 
 
@@ -182,6 +190,8 @@ class Facts:
     edges: tuple[Edge, ...]
     bridges: tuple[tuple[Edge, Edge], ...] = field(default=())
     """Pairs of keys of one linking table, each way round."""
+    loops: tuple[Edge, ...] = field(default=())
+    """Keys of a table to itself."""
 
 
 def read_facts(schema: Schema, path: str | Path | None) -> Facts:
@@ -193,11 +203,14 @@ def read_facts(schema: Schema, path: str | Path | None) -> Facts:
         if connection is not None:
             connection.close()
     pairs = Counter(frozenset((k.table, k.ref_table)) for k in schema.joins)
-    edges = []
+    edges: list[Edge] = []
+    loops: list[Edge] = []
     for key in schema.joins:
         child, parent = entities[key.table], entities[key.ref_table]
         target = schema.column(key.ref_table, key.ref_column)
         alone = sum(c.primary_key for c in schema.table(key.ref_table).columns) == 1  # type: ignore[union-attr]
+        if child is parent and alone and target and target.primary_key and _said(child):
+            loops.append(Edge(child, key.column, parent, key.ref_column))
         clear = pairs[frozenset((key.table, key.ref_table))] == 1 and child is not parent
         if clear and alone and target and target.primary_key and _said(child) and _said(parent):
             edges.append(Edge(child, key.column, parent, key.ref_column))
@@ -211,7 +224,7 @@ def read_facts(schema: Schema, path: str | Path | None) -> Facts:
         and a.child_column != b.child_column
     ]
     full = tuple(e for e in entities.values() if _said(e) and e.fields)
-    return Facts(full, tuple(edges), tuple(bridges))
+    return Facts(full, tuple(edges), tuple(bridges), tuple(loops))
 
 
 def _said(entity: Entity) -> bool:
@@ -235,17 +248,32 @@ def _entity(schema: Schema, table: Table, connection: sqlite3.Connection | None)
     foreign = {k.column for k in schema.joins if k.table == table.name}
     fields = []
     key = None
+    flags = []
     for i, column in enumerate(table.columns):
+        if flag := _flag(table, column, {row[i] for row in rows if row[i] not in (None, "")}):
+            flags.append(flag)
         found = _field(table, column, [row[i] for row in rows], column.name in foreign)
         if found is not None:
             fields.append(found)
         if column.primary_key and sum(c.primary_key for c in table.columns) == 1:
             key = found or Field(table.name, column.name, "id", "key")
+            key = replace(key, values=tuple(v for v in (row[i] for row in rows[:60]) if isinstance(v, int)))
     said = Counter(f.said for f in fields)
     fields = [f for f in fields if said[f.said] == 1]
     own = [f for f in fields if f.role != "key"]
     link = len({k.ref_table for k in schema.joins if k.table == table.name}) > 1 and len(own) <= 2
-    return Entity(table.name, table_phrase(table.name), tuple(fields), key, len(rows), link)
+    return Entity(table.name, table_phrase(table.name), tuple(fields), key, len(rows), link, tuple(flags))
+
+
+def _flag(table: Table, column: Column, values: set[object]) -> Field | None:
+    """A column whose values are yes and no in one of their spellings, under a name of one word that says what is so."""
+    said = [w for w in spelled_out(column.name) if w not in ("is", "flag", "has", "was")]
+    by_name = {str(v).casefold(): v for v in values}
+    for yes, no in (("yes", "no"), ("y", "n"), ("t", "f"), ("true", "false"), ("1", "0")):
+        if set(by_name) == {yes, no} and len(said) == 1 and re.search(r"(ed|able|ive|al|ent)$", said[0]):
+            pair = (by_name[yes], by_name[no])
+            return Field(table.name, column.name, said[0], "category", pair)  # type: ignore[arg-type]
+    return None
 
 
 def _field(table: Table, column: Column, values: list[object], foreign: bool) -> Field | None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from corpus.synthetic.condition import column, quoted
 from corpus.synthetic.facts import Edge, Entity, Field
 from corpus.synthetic.names import many
-from corpus.synthetic.pen import Pen, column, quoted
+from corpus.synthetic.pen import Pen
 from corpus.synthetic.single import Draft, aggregates, ordering, superlative, threshold
 
 

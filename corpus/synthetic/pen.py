@@ -3,67 +3,14 @@
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 
+from corpus.synthetic.condition import Condition, column, literal
 from corpus.synthetic.facts import Entity, Facts, Field
 from corpus.synthetic.names import many, one, with_synonym
 from corpus.synthetic.wording import expand, fill, finish
+from corpus.synthetic.years import dates, done_on, in_year
 
-_PLAIN = re.compile(r"[A-Za-z_]\w*")
-_RESERVED = frozenset(
-    [
-        "select",
-        "from",
-        "where",
-        "group",
-        "order",
-        "by",
-        "table",
-        "index",
-        "join",
-        "on",
-        "match",
-        "natural",
-        "left",
-        "right",
-        "inner",
-        "outer",
-        "union",
-        "limit",
-        "values",
-        "default",
-        "check",
-        "references",
-        "transaction",
-        "to",
-        "in",
-        "is",
-        "not",
-        "null",
-        "and",
-        "or",
-        "as",
-        "case",
-        "when",
-        "then",
-        "else",
-        "end",
-        "set",
-        "all",
-        "distinct",
-        "exists",
-        "between",
-        "like",
-        "having",
-        "primary",
-        "foreign",
-        "key",
-        "unique",
-        "cross",
-        "full",
-    ]
-)
 _PLACES = frozenset(
     [
         "city",
@@ -82,6 +29,14 @@ _PLACES = frozenset(
     ]
 )
 _CONTACTS = frozenset(["phone", "telephone", "fax", "email", "url", "website", "address", "mobile"])
+_TOWARDS = {  # first word of the name of a place: what happened there
+    "ship": ("shipped to", "sent to", "going to"),
+    "shipping": ("shipped to", "sent to"),
+    "delivery": ("delivered to", "sent to"),
+    "destination": ("going to", "sent to", "bound for"),
+    "billing": ("billed in", "billed to", "invoiced in"),
+    "birth": ("born in",),
+}
 _FIRST_VALUE = 0xE100
 _SPELLED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -104,30 +59,33 @@ ADJECTIVES = {  # last word of a column: what has most of it, what has least
     "score": (("highest scoring", "best scoring"), ("lowest scoring",)),
     "date": (("latest", "most recent", "newest"), ("earliest", "oldest", "first")),
     "year": (("latest", "most recent", "newest"), ("earliest", "oldest", "first")),
+    "milliseconds": (("longest",), ("shortest",)),
+    "minutes": (("longest",), ("shortest",)),
+    "seconds": (("longest",), ("shortest",)),
+    "bytes": (("largest", "biggest"), ("smallest",)),
+    "total": (("largest", "biggest", "highest"), ("smallest",)),
+    "amount": (("largest", "biggest"), ("smallest",)),
 }
-
-
-@dataclass(frozen=True)
-class Condition:
-    """`sql` has the column as `{c}`; `post` goes behind the noun: "whose age is above 30"."""
-
-    field: Field
-    sql: str
-    post: str
-    equality: bool = False
-
-    def on(self, alias: str = "") -> str:
-        return self.sql.replace("{c}", column(self.field, alias))
-
-
-def quoted(name: str) -> str:
-    if _PLAIN.fullmatch(name) and name.casefold() not in _RESERVED:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def column(field: Field, alias: str = "") -> str:
-    return f"{alias}.{quoted(field.name)}" if alias else quoted(field.name)
+COMPARATIVES = {  # last word of a column: what has more of it, what has less
+    "price": ("more expensive", "cheaper"),
+    "cost": ("more expensive", "cheaper"),
+    "fee": ("dearer", "cheaper"),
+    "weight": ("heavier", "lighter"),
+    "height": ("taller", "shorter"),
+    "length": ("longer", "shorter"),
+    "duration": ("longer", "shorter"),
+    "milliseconds": ("longer", "shorter"),
+    "minutes": ("longer", "shorter"),
+    "seconds": ("longer", "shorter"),
+    "distance": ("farther", "nearer"),
+    "area": ("larger", "smaller"),
+    "size": ("larger", "smaller"),
+    "bytes": ("larger", "smaller"),
+    "capacity": ("larger", "smaller"),
+    "population": ("larger", "smaller"),
+    "speed": ("faster", "slower"),
+    "year": ("newer", "older"),
+}
 
 
 def listed(phrases: Sequence[str]) -> str:
@@ -160,6 +118,8 @@ class Pen:
                 return verb + post.removeprefix(start)
         if re.match(r"(whose|where|for which|excluding|by the name|after|since|until|up to|without)\b", post):
             return f"are there {post}"
+        if re.match(r"(\w+ed|born|sent|going|bound|built|bought|paid|made|lent|taken)\b", post):
+            return f"were {post}"
         return f"are {post}"
 
     def called(self, field: Field, entity: Entity | None = None) -> str:
@@ -301,6 +261,8 @@ class Pen:
             no = self.rng.random() < 0.5
             post = self.say("null" if no else "not null", col=self.called(field, entity))
             return Condition(field, "{c} IS NULL" if no else "{c} IS NOT NULL", post)
+        if field.role == "date" and field in dates(entity) and not ops and self.rng.random() < 0.55:
+            return in_year(self, field, entity)
         if field.role in ("number", "date"):
             return self._measured(field, entity, ops)
         return self._text(field, entity)
@@ -328,15 +290,20 @@ class Pen:
         rule = f"{'time' if timed and op != '!=' else 'number'} {op}"
         if col in ("year", "date", "release year") and op != "!=" and self.rng.random() < 0.5:
             rule = f"year {op}"
+        done = done_on(self, field, entity) if timed and op != "!=" and self.rng.random() < 0.4 else ""
         if col.startswith("number of ") and op in (">", "<", ">=", "<=") and self.rng.random() < 0.5:
             rule = f"count {op}"
         slots = {"v": self.spoken(value), "w": self.spoken(second), "col": col, "full": col}
         if rule.startswith("count"):
             slots["col"] = col.removeprefix("number of ")
         post = self._age(op, slots["v"]) if col == "age" and self.rng.random() < 0.45 else ""
-        sql = f"{{c}} {op} {_literal(value)}"
+        if done not in ("", "-"):
+            post = f"{done} {self.say('on day' if op == '=' and not field.year else f'when {op}', **slots)}"
+        if not post and self.rng.random() < 0.3:
+            post = self._compared(field, entity, op, slots["v"])
+        sql = f"{{c}} {op} {literal(value)}"
         if op == "between":
-            sql = f"{{c}} BETWEEN {_literal(value)} AND {_literal(second)}"
+            sql = f"{{c}} BETWEEN {literal(value)} AND {literal(second)}"
         return Condition(field, sql, post or self.say(rule, **slots), op == "=")
 
     def _age(self, op: str, v: str) -> str:
@@ -353,6 +320,25 @@ class Pen:
             "=": (f"aged {v}", f"that are {v} years old"),
         }
         return self.rng.choice(forms[op]) if op in forms else ""
+
+    def _compared(self, field: Field, entity: Entity, op: str, v: str) -> str:
+        """ "cheaper than 5", where a column's name has such a word and no other column rivals it."""
+        last = field.said.split()[-1]
+        words = COMPARATIVES.get(last)
+        rivals = [f for f in entity.fields if last in f.said.split()]
+        if words is None or len(rivals) > 1 or op not in (">", "<"):
+            return ""
+        return f"{self.rng.choice(('', '', 'that are '))}{words[op == '<']} than {v}"
+
+    def adjective(self, key: Field, entity: Entity, high: bool) -> str:
+        """What has most of it, or least, is called so; nothing where it has no such word or another column rivals it."""
+        last = key.said.split()[-1]
+        rivals = [f for f in entity.fields if last in f.said.split()]
+        short = key.said in (last, f"unit {last}", f"{entity.one} {last}")
+        adjectives = ADJECTIVES.get(last, ((), ()))[0 if high else 1]
+        if last == "age" and key.said != "age":
+            adjectives = ()
+        return self.rng.choice(adjectives) if adjectives and len(rivals) == 1 and short else ""
 
     def _round(
         self, value: str | int | float, some: Sequence[str | int | float], op: str
@@ -383,19 +369,23 @@ class Pen:
             return self._like(field, value, col)
         if roll < 0.22 and others and field.role == "category":
             rule = "place !=" if place and self.rng.random() < 0.5 else "text !="
-            return Condition(field, f"{{c}} != {_literal(value)}", self.say(rule, **slots))
+            return Condition(field, f"{{c}} != {literal(value)}", self.say(rule, **slots))
         if roll < 0.3 and others and field.role == "category":
             other = self.rng.choice(others)
             slots["w"] = self.spoken(other)
             rule = "place or" if place and self.rng.random() < 0.6 else "text or"
-            sql = f"{{c}} = {_literal(value)} OR {{c}} = {_literal(other)}"
+            sql = f"{{c}} = {literal(value)} OR {{c}} = {literal(other)}"
             return Condition(field, sql, self.say(rule, **slots))
         rule = "text ="
-        if place and self.rng.random() < 0.6:
-            rule = "place ="
+        towards = _TOWARDS.get(field.said.split()[0]) if place else None
+        if towards and self.rng.random() < 0.7:
+            post = f"{self.rng.choice(towards)} {slots['v']}"
+            return Condition(field, f"{{c}} = {literal(value)}", post, True)
+        if place and not towards and self.rng.random() < 0.6:
+            rule = "lives =" if entity.person and self.rng.random() < 0.4 else "place ="
         elif field.said == "name" and self.rng.random() < 0.7:
             rule = "name ="
-        return Condition(field, f"{{c}} = {_literal(value)}", self.say(rule, **slots), True)
+        return Condition(field, f"{{c}} = {literal(value)}", self.say(rule, **slots), True)
 
     def _like(self, field: Field, value: str, col: str) -> Condition:
         words = list(re.findall(r"[A-Za-z]{3,}", value))
@@ -409,7 +399,7 @@ class Pen:
         mark = self.rng.choice(("'", '"', '"', ""))
         return Condition(
             field,
-            f"{{c}} LIKE {_literal(pattern)}",
+            f"{{c}} LIKE {literal(pattern)}",
             self.say(kind, col=col, q=self.value(f"{mark}{piece}{mark}")),
         )
 
@@ -459,12 +449,7 @@ def _singular(post: str) -> str:
         ("belong", "belongs"),
         ("do not", "does not"),
         ("don't", "doesn't"),
+        ("live", "lives"),
     ):
         post = re.sub(rf"\bthat {many_}\b", f"that {one_}", post, count=1)
     return post
-
-
-def _literal(value: str | int | float) -> str:
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return str(int(value)) if float(value).is_integer() else repr(value)

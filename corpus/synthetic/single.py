@@ -1,8 +1,9 @@
 """Questions on one table: select, filter, count, aggregate, order, group."""
 
+from corpus.synthetic.condition import column, quoted
 from corpus.synthetic.facts import Entity, Field
 from corpus.synthetic.names import many
-from corpus.synthetic.pen import ADJECTIVES, Pen, column, listed, quoted
+from corpus.synthetic.pen import Pen, listed
 from corpus.synthetic.wording import expand
 
 Draft = tuple[str, str]
@@ -50,7 +51,7 @@ def select_where(pen: Pen) -> Draft:
     where, post = pen.where(entity, besides=fields)
     slots = {**pen.things(entity), **pen.said(fields, entity), "where": f" {post}", "post": post}
     rule = "list"
-    if tuple(fields) == entity.titles and len(fields) == 1 and pen.rng.random() < 0.75:
+    if tuple(fields) == entity.titles and pen.rng.random() < 0.75:
         rule = "who" if entity.person and pen.rng.random() < 0.4 else "which"
     rule, slots = _with_names(pen, entity, fields, rule, slots)
     return pen.say(rule, **slots), f"SELECT {pen.columns(fields)} FROM {quoted(entity.table)}{where}"
@@ -155,13 +156,7 @@ def superlative(pen: Pen, entity: Entity, key: Field, high: bool) -> tuple[str, 
     named = pen.called(key, entity)
     top = f"{expand(pen.rng, ('high' if high else 'low') + kind)} {named}"
     best = pen.rng.choice(("with the ", "with the ", "that has the ", "having the ")) + top
-    last = key.said.split()[-1]
-    rivals = [f for f in entity.fields if last in f.said.split()]
-    short = key.said in (last, f"unit {last}", f"{entity.one} {last}")
-    adjectives = ADJECTIVES.get(last, ((), ()))[0 if high else 1]
-    if last == "age" and key.said != "age":
-        adjectives = ()
-    return best, top, pen.rng.choice(adjectives) if adjectives and len(rivals) == 1 and short else ""
+    return best, top, pen.adjective(key, entity, high)
 
 
 def extreme(pen: Pen) -> Draft:
