@@ -107,6 +107,14 @@ def ask(
     return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", text, binding, links)
 
 
+def ask_narrowly(question: str, schema: Schema, contents: Contents, near: Near | None = None) -> Prompt:
+    """Prompt for SQL with the part of the schema alone that the question is about, whatever the schema's size."""
+    part = relevant(
+        question, schema.without_repeats(), contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS
+    )
+    return ask(question, part, contents.within(table.name for table in part.tables), near=near)
+
+
 def plain(text: str) -> str:
     """Text of a user, free of anything that would read as a special token."""
     return " ".join(text.replace("<", "‹").split())

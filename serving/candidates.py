@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from corpus.contents import Contents
 from corpus.errors import CorpusError
@@ -50,8 +49,20 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Runnable:
+class _Statement:
+    """A statement that the database can plan, as it was written with the most probability."""
+
+    sql: str
+    prompt: Prompt | None
     completion: Completion
+    grounded: bool
+    share: float
+    """The probability of being written, over all prompts alike."""
+
+
+@dataclass(frozen=True)
+class _Runnable:
+    statement: _Statement
     candidate: Candidate
     weight: float
 
@@ -60,11 +71,12 @@ Weigh = Callable[[Sequence[str]], Sequence[float]]
 """Statements to factors of their weights."""
 Read = Callable[[Completion], tuple[str, bool]]
 """The statement in what was written, and whether its values stand in their columns. Raises CorpusError or BadSql."""
+Written = tuple[Prompt | None, Sequence[Completion]]
+"""A prompt, and what the model wrote for it."""
 
 
 def choose(
-    prompt: Prompt | None,
-    completions: Sequence[Completion],
+    written: Sequence[Written],
     database: Database,
     *,
     run: bool = True,
@@ -74,29 +86,33 @@ def choose(
     """The weightiest member of the group of like results that weighs most together; else why there is none.
 
     A candidate is one that came to an end, that the guard passes and that the database can plan; its weight is its
-    probability, times what `weigh` makes of its statement. With `run`, each is executed under the walls, briefly; without,
-    each is a group of its own. `read` finds the statement in what was written; unless given, `prompt` tells how.
+    probability, averaged over the prompts that the question was put in, times what `weigh` makes of its statement. With `run`,
+    each is executed under the walls, briefly; without, each is a group of its own. `read` finds the statement in what was
+    written; unless given, the prompt tells how.
     """
-    if read is None:
-        if prompt is None:
-            raise ValueError("what is written can be read with a prompt or with `read`")
-        read = partial(_folded, prompt)
     considered: list[Candidate] = []
-    runnable: list[_Runnable] = []
+    statements: dict[str, _Statement] = {}
     reason = ""
-    for completion in completions:
-        try:
-            found = _runnable(read, completion, database, run)
-            runnable.append(found)
-            considered.append(found.candidate)
-        except (CorpusError, RecursionError) as error:
-            reason = reason or str(error)
-            considered.append(Candidate("", completion.logprob, None, None, len(completion.token_ids)))
-        except (GuardError, BadSql) as error:
-            reason = reason or error.message
-            considered.append(Candidate("", completion.logprob, None, None, len(completion.token_ids)))
-    if not runnable:
+    for prompt, completions in written:
+        for completion in completions:
+            try:
+                found = _statement(prompt, completion, len(written), database, read)
+                known = statements.get(found.sql)
+                if known is not None:
+                    more = known if known.completion.logprob >= found.completion.logprob else found
+                    found = replace(more, share=known.share + found.share)
+                statements[found.sql] = found
+                continue
+            except (CorpusError, RecursionError) as error:
+                reason = reason or str(error)
+            except (GuardError, BadSql) as error:
+                reason = reason or error.message
+            share = completion.logprob - math.log(len(written))
+            considered.append(Candidate("", share, None, None, len(completion.token_ids)))
+    if not statements:
         return f"No SQL that could be run was found for this question: {reason or 'the model wrote nothing'}"
+    runnable = [_runnable(one, database, run) for one in statements.values()]
+    considered += [one.candidate for one in runnable]
     if weigh:
         factors = weigh([one.candidate.sql for one in runnable])
         runnable = [replace(one, weight=one.weight * f) for one, f in zip(runnable, factors, strict=True)]
@@ -104,37 +120,47 @@ def choose(
     for one in runnable:
         groups[one.candidate.result or f"sql: {one.candidate.sql}"].append(one)
     best = max(groups.values(), key=lambda group: sum(one.weight for one in group))
-    chosen = max(best, key=lambda one: one.weight)
+    chosen = max(best, key=lambda one: one.weight).statement
     contents = database.contents()
-    context = Context(prompt, chosen.completion.text + EOS, contents) if prompt is not None else contents
-    return Choice(chosen.candidate.sql, chosen.completion, context, tuple(considered))
+    context = (
+        Context(chosen.prompt, chosen.completion.text + EOS, contents)
+        if chosen.prompt is not None
+        else contents
+    )
+    return Choice(chosen.sql, chosen.completion, context, tuple(considered))
 
 
-def _folded(prompt: Prompt, completion: Completion) -> tuple[str, bool]:
-    return unfold(completion.text, prompt.binding), grounded(completion.text, prompt.binding)
-
-
-def _runnable(read: Read, completion: Completion, database: Database, run: bool) -> _Runnable:
+def _statement(
+    prompt: Prompt | None, completion: Completion, prompts: int, database: Database, read: Read | None
+) -> _Statement:
     """Raises CorpusError, GuardError or BadSql for what cannot be run."""
     if completion.finish_reason == "length":
         raise CorpusError("it did not come to an end")
-    sql, is_grounded = read(completion)
+    if read is not None:
+        sql, is_grounded = read(completion)
+    elif prompt is not None:
+        sql = unfold(completion.text, prompt.binding)
+        is_grounded = grounded(completion.text, prompt.binding)
+    else:
+        raise ValueError("what is written can be read with a prompt or with `read`")
     database.compiles(sql)
-    weight = math.exp(completion.logprob)
-    if not is_grounded:
-        weight *= UNGROUNDED
+    return _Statement(sql, prompt, completion, is_grounded, math.exp(completion.logprob) / prompts)
+
+
+def _runnable(one: _Statement, database: Database, run: bool) -> _Runnable:
+    weight = one.share if one.grounded else one.share * UNGROUNDED
     result, rows = None, None
     if run:
         try:
-            found = database.execute(sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
+            found = database.execute(one.sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
             result, rows = _key(found), sum(any(cell is not None for cell in row) for row in found.rows)
             if not rows:
                 weight *= EMPTY
         except BadSql:
             pass  # too slow to know, or a value that does not fit: it stands for itself
-    return _Runnable(
-        completion, Candidate(sql, completion.logprob, result, rows, len(completion.token_ids)), weight
-    )
+    logprob = math.log(one.share) if one.share > 0 else -math.inf
+    tokens = len(one.completion.token_ids)
+    return _Runnable(one, Candidate(one.sql, logprob, result, rows, tokens), weight)
 
 
 def _key(result: Result) -> str:

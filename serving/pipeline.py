@@ -177,9 +177,12 @@ class Pipeline:
         run_candidates: bool = True,
         by_statement: Sequence[tuple[Signal, float]] = (),
         grammar: Vocabulary | None = None,
+        narrowed: bool = True,
         signal_limit_s: float | None = None,
     ) -> None:
-        """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction."""
+        """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction.
+        With `narrowed`, each question is also put with the part of the schema alone that it is about.
+        """
         self.engine = engine
         self.signals = list(signals)
         self.fusion = fusion
@@ -192,6 +195,7 @@ class Pipeline:
         self._run_candidates = run_candidates
         self._by_statement = list(by_statement)
         self._grammar = grammar
+        self._narrowed = narrowed
         self._signal_limit_s = signal_limit_s
 
     def adopt(self, fusion: Fusion, abstain_below: float, known: Mapping[str, float]) -> None:
@@ -208,27 +212,20 @@ class Pipeline:
             return []
         started = time.perf_counter()
         with stage("prompt"):
-            prompts = [
-                references.ask(text, db.schema(), db.contents(), near=self.near) for text, db in questions
-            ]
+            prompts = [self._prompts(text, database) for text, database in questions]
         prompted = time.perf_counter()
         with stage("generate", gen_ai__request__model=self.engine.model_name) as spans:
             if spans.texts:
                 for i, (text, _) in enumerate(questions):
                     spans.set_of(i, "suresql.question", text)
-            found = self._generate(prompts)
+            written = iter(self._generate([prompt for some in prompts for prompt in some]))
+            found = [[(prompt, next(written)) for prompt in some] for some in prompts]
         with stage("choose"):
             choices = [
-                choose(
-                    prompt,
-                    completions,
-                    database,
-                    run=self._run_candidates,
-                    weigh=partial(self._weigh, text, database),
-                )
-                if prompt.binding.columns
+                choose(some, database, run=self._run_candidates, weigh=partial(self._weigh, text, database))
+                if some[0][0].binding.columns
                 else "The database has no table that a question could be asked of."
-                for prompt, completions, (text, database) in zip(prompts, found, questions, strict=True)
+                for some, (text, database) in zip(found, questions, strict=True)
             ]
         answers = [
             Answer(
@@ -252,9 +249,10 @@ class Pipeline:
         ms = (time.perf_counter() - started) * 1000 / len(questions)
         results: list[AskResult] = []
         with stage("confidence") as spans:
-            for choice, completions, (_, database) in zip(choices, found, questions, strict=True):
+            for choice, some, (_, database) in zip(choices, found, questions, strict=True):
                 looked_at, readings = next(measured) if isinstance(choice, Choice) else (None, [])
                 key = database_key(database.schema())
+                completions = [one for _, own in some for one in own]
                 result = self._result(choice, database, readings, completions, ms, key)
                 told = [] if looked_at is None else self._doubts(looked_at, readings, database, key)
                 spans.set_of(len(results), "suresql.confidence", result.confidence)
@@ -268,6 +266,16 @@ class Pipeline:
         self, answer: Answer, readings: Sequence[Reading], database: Database, key: str
     ) -> list[Doubt]:
         return doubts_of(answer, readings, self.fusion.of(key), database, self._run_candidates)
+
+    def _prompts(self, text: str, database: Database) -> list[Prompt]:
+        """The question with the whole schema, and again with the part of it that it is about, where that is less."""
+        schema, contents = database.schema(), database.contents()
+        whole = references.ask(text, schema, contents, near=self.near)
+        if not self._narrowed:
+            return [whole]
+        narrow = references.ask_narrowly(text, schema, contents, near=self.near)
+        less = len(narrow.binding.columns) < len(whole.binding.columns)
+        return [whole, narrow] if less and narrow.binding.columns else [whole]
 
     def _generate(self, prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """Candidates for each prompt; none where it has nothing to ask of."""

@@ -132,7 +132,7 @@ class PlainPipeline:
                 found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
         with stage("choose"):
             choices = [
-                choose(None, some, database, run=self._run, read=_read)
+                choose([(None, some)], database, run=self._run, read=_read)
                 for some, (_, database) in zip(found, questions, strict=True)
             ]
         numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]

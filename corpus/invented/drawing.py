@@ -137,36 +137,34 @@ def _tables(domain: Domain, style: Style, rng: random.Random) -> list[_Table]:
     drawn = []
     for i in chosen:
         prefixed = rng.random() < style.prefixed
-        columns: dict[str, _Column] = {}
+        columns = {keys[i].casefold(): _Column(keys[i], "")}  # no other column takes the key's name
+
+        def add(words: str, kind: str, parent: str = "") -> None:
+            column = _Column(style.spell(words, rng), kind, parent)
+            columns.setdefault(column.name.casefold(), column)
+
         for outline in domain.tables[i].columns:
             if outline.parent is not None and outline.parent in said:
                 other = said[outline.parent]
                 key = f"{other} id" if style.key == "id" else style.key_of(other)
-                column = _Column(style.spell(key, rng), "", names[outline.parent])
+                add(key, "", names[outline.parent])
             elif outline.parent is None and (outline is domain.tables[i].columns[0] or rng.random() < 0.85):
                 words = rng.choice(outline.names)
                 if prefixed and words in ("name", "title", "kind", "status", "year", "date", "description"):
                     words = f"{said[i]} {words}"
-                kind = style.flags if outline.kind == "yes/no" else outline.kind
-                column = _Column(style.spell(words, rng), kind)
                 if outline.kind == "person" and words in ("name", "full name") and rng.random() < _SPLIT:
-                    first = _Column(style.spell("first name", rng), "first")
-                    columns.setdefault(first.name.casefold(), first)
-                    column = _Column(style.spell("last name", rng), "last")
-            else:
-                continue
-            if column.name.casefold() != keys[i].casefold():
-                columns.setdefault(column.name.casefold(), column)
+                    add("first name", "first")
+                    add("last name", "last")
+                else:
+                    add(words, style.flags if outline.kind == "yes/no" else outline.kind)
         people = any(c.kind in ("person", "first") for c in columns.values())
         if people and rng.random() < _SUPERIOR:
-            column = _Column(style.spell(rng.choice(_SUPERIORS), rng), "", names[i])
-            columns.setdefault(column.name.casefold(), column)
+            add(rng.choice(_SUPERIORS), "", names[i])
         if rng.random() < _WIDENED:
             for words, kind in rng.choice(_BLOCKS):
                 if rng.random() < 0.85:
-                    column = _Column(style.spell(words, rng), kind)
-                    if column.name.casefold() != keys[i].casefold():
-                        columns.setdefault(column.name.casefold(), column)
+                    add(words, kind)
+        del columns[keys[i].casefold()]
         drawn.append(_Table(names[i], keys[i], tuple(columns.values())))
     return drawn
 
