@@ -139,9 +139,9 @@ def _tables(domain: Domain, style: Style, rng: random.Random) -> list[_Table]:
         prefixed = rng.random() < style.prefixed
         columns = {keys[i].casefold(): _Column(keys[i], "")}  # no other column takes the key's name
 
-        def add(words: str, kind: str, parent: str = "") -> None:
+        def add(words: str, kind: str, parent: str = "", to: dict[str, _Column] = columns) -> None:
             column = _Column(style.spell(words, rng), kind, parent)
-            columns.setdefault(column.name.casefold(), column)
+            to.setdefault(column.name.casefold(), column)
 
         for outline in domain.tables[i].columns:
             if outline.parent is not None and outline.parent in said:
