@@ -21,7 +21,7 @@ from corpus.telling import references_used, spoken, tell_prompt, told
 from sqlconf.doubts import Doubt
 from sqlconf.signal import Answer, Reading, Signal, measure_all, values
 
-from .candidates import Choice, Context, choose
+from .candidates import Choice, Context, Written, choose
 from .database_key import database_key
 from .databases import Database
 from .doubts import doubts_of
@@ -252,8 +252,7 @@ class Pipeline:
             for choice, some, (_, database) in zip(choices, found, questions, strict=True):
                 looked_at, readings = next(measured) if isinstance(choice, Choice) else (None, [])
                 key = database_key(database.schema())
-                completions = [one for _, own in some for one in own]
-                result = self._result(choice, database, readings, completions, ms, key)
+                result = self._result(choice, database, readings, some, ms, key)
                 told = [] if looked_at is None else self._doubts(looked_at, readings, database, key)
                 spans.set_of(len(results), "suresql.confidence", result.confidence)
                 spans.set_of(len(results), "suresql.abstain", result.abstain)
@@ -314,7 +313,7 @@ class Pipeline:
         choice: Choice | str,
         database: Database,
         readings: list[Reading],
-        found: Sequence[Completion],
+        written: Sequence[Written],
         ms: float,
         key: str,
     ) -> AskResult:
@@ -329,8 +328,8 @@ class Pipeline:
             abstain=error is not None or confidence < threshold,
             signals=readings,
             model=self.engine.model_name,
-            prompt_tokens=found[0].prompt_tokens if found else 0,
-            completion_tokens=sum(len(one.token_ids) for one in found),
+            prompt_tokens=sum(one.prompt_tokens for _, found in written for one in found[:1]),
+            completion_tokens=sum(len(one.token_ids) for _, found in written for one in found),
             ms=ms,
             error=error,
             database=key,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus.fold import fold
-from corpus.references import YES, ask
+from corpus.references import YES, Prompt, ask, ask_narrowly
 from corpus.telling import tell_prompt
 from serving.assembly import load_pipeline
 from serving.candidates import Context
@@ -67,7 +67,10 @@ def test_what_the_model_wrote_comes_back_as_sql_with_a_confidence(database: Data
     assert database.execute(answer.sql).rows == [[3]]
     assert answer.confidence == pytest.approx(math.exp(-0.05))
     assert (answer.abstain, answer.error, answer.model) == (False, None, "scripted")
-    assert (answer.prompt_tokens, answer.completion_tokens) == (5, 2)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (
+        10,
+        4,
+    )  # the whole schema, and the part in question
 
 
 @pytest.mark.parametrize(
@@ -178,6 +181,51 @@ def test_candidates_that_give_the_same_rows_win_together(database: Database) -> 
     )
     (answer,) = each.ask([("how many suppliers", database)])
     assert database.execute(answer.sql).rows == [[1]]
+
+
+class ByPrompt(Scripted):
+    """Writes for each prompt, known by what its schema's part holds, texts with probabilities of their own."""
+
+    def __init__(self, **by_table: list[tuple[str, float]]) -> None:
+        self.by_table = by_table
+
+    def generate(self, prompts: Sequence[str], **_options: object) -> list[list[Completion]]:
+        return [
+            [
+                Completion(text, (7,), (math.log(p),), 5, "stop")
+                for text, p in next(texts for word, texts in self.by_table.items() if word in prompt)
+            ]
+            for prompt in prompts
+        ]
+
+
+def test_what_the_whole_schema_and_its_part_agree_on_wins(database: Database) -> None:
+    """The whole schema's likeliest statement is another; a statement that both prompts lead to counts for both."""
+    question, counted = "how many suppliers", "SELECT count(*) FROM suppliers"
+    whole = ask(question, database.schema(), database.contents())
+    narrow = ask_narrowly(question, database.schema(), database.contents())
+    assert len(narrow.binding.tables) < len(whole.binding.tables)
+    missed = next(table for table in whole.binding.tables if table not in narrow.binding.tables)
+
+    def of(prompt: Prompt, sql: str) -> str:
+        return fold(sql, prompt.binding).removesuffix("<eos>")
+
+    engine = ByPrompt(
+        **{
+            f"{missed.rstrip('s')}": [
+                (of(whole, "SELECT id FROM suppliers"), 0.5),
+                (of(whole, counted), 0.4),
+            ],
+            "suppliers": [(of(narrow, counted), 0.6)],
+        }
+    )
+    (answer,) = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"])).ask([(question, database)])
+    assert answer.sql.casefold() == counted.casefold()
+    assert answer.signals[0].value == pytest.approx(0.5 / 0.75)
+    (answer,) = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"]), narrowed=False).ask(
+        [(question, database)]
+    )
+    assert answer.sql.casefold() == "select id from suppliers"
 
 
 def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(database: Database) -> None:
