@@ -14,6 +14,8 @@ from .evaluation import Progress, evaluate
 from .settings import Settings
 
 log = logging.getLogger(__name__)
+WAY = 2
+"""Of answering: raised with every change of it, so that answers made in another way are not taken for these."""
 SPIDER, DEMO, SEED = 600, 400, 1
 """Questions on databases of Spider's training part that training leaves out, and of the demo's calibration split."""
 
@@ -24,7 +26,7 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     """
     from .assembly import load_pipeline
 
-    folder = settings.home / "calibration" / weights_digest(settings.checkpoint)[:12]
+    folder = settings.home / "calibration" / f"{weights_digest(settings.checkpoint)[:12]}-{WAY}"
     try:
         questions = [
             held_out.write_spider_calibration(folder / "spider", data, SPIDER, SEED),
