@@ -22,6 +22,8 @@ from ..gateway.keys import KeyStore
 from ..settings import Settings
 
 START_S = 240.0
+BIG = Limits(10**8, 10**9, 10**12)
+"""Limits that are kept and that no benchmark reaches."""
 _SERVE = "from serving.cli import main; main()"
 
 
@@ -65,8 +67,7 @@ def gateway(
     **variables: str,
 ) -> Iterator[tuple[str, int, str]]:
     """A `suresql serve` with everything on: its address, its process and a key."""
-    limits = Limits(10**8, 10**9, 10**12)
-    key, _ = KeyStore(home).create("bench", limits=limits)
+    key, _ = KeyStore(home).create("bench", limits=BIG)
     port = free_port()
     environment = {
         **os.environ, "SURESQL_HOME": str(home), "SURESQL_KEYS": "required", "SURESQL_ACCESS_LOG": "true",

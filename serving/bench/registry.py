@@ -78,6 +78,12 @@ _BENCHMARKS = (
         "serving.bench.gateway",
     ),
     Benchmark(
+        "gateway-growth",
+        "CPU of the gateway as prompts, keys and replicas grow, and its figure",
+        "serving.bench.gateway_growth",
+        experiment=True,
+    ),
+    Benchmark(
         "walls",
         "hostile statements and 100,000 mutations of them, by what they leave behind; known SQL refused",
         "serving.bench.walls",

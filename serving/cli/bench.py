@@ -28,7 +28,14 @@ def bench(
     minutes: Annotated[
         float | None, typer.Option(help="Of soak: how long. [default: 10]", show_default=False)
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Of an experiment: draw figures (needs matplotlib).")] = True,
+    plots: Annotated[
+        bool,
+        typer.Option(
+            "--plots/--no-plots",
+            "--plot/--no-plot",
+            help="Of an experiment: draw figures (needs matplotlib).",
+        ),
+    ] = True,
 ) -> None:
     """List the benchmarks, or run one.
 
