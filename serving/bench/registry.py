@@ -84,6 +84,11 @@ _BENCHMARKS = (
         experiment=True,
     ),
     Benchmark(
+        "classes",
+        "short requests behind long ones, by the order of the queue: simulated and on the embedded engine",
+        "serving.bench.classes",
+    ),
+    Benchmark(
         "walls",
         "hostile statements and 100,000 mutations of them, by what they leave behind; known SQL refused",
         "serving.bench.walls",

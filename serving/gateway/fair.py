@@ -21,19 +21,27 @@ from ..errors import LimitReached, Overloaded
 Item = TypeVar("Item")
 TOKENS_PER_S = 50.0
 """A request that is expected to take so many more tokens counts as come a second later."""
+Order = Callable[[float, float], tuple[float, ...]]
+"""The rank of a request among its tenant's, the least first, from its arrival (s) and the tokens that it is expected to take."""
+
+
+def aged(now: float, tokens: float) -> tuple[float, ...]:
+    """By arrival, plus what it is expected to take: a short one passes a long one, and a long one's wait is bounded."""
+    return (now + tokens / TOKENS_PER_S,)
 
 
 @dataclass
 class _Tenant(Generic[Item]):
     counter: float = 0.0
-    heap: list[tuple[float, int, float, Item]] = field(default_factory=list)
+    heap: list[tuple[tuple[float, ...], int, float, Item]] = field(default_factory=list)
 
 
 class FairQueue(Generic[Item]):
     """Holds items of tenants, each with the tokens that it is expected to take. Not for several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, order: Order = aged) -> None:
         self._clock = clock
+        self._order = order
         self._tenants: dict[str, _Tenant[Item]] = {}
         self._number = itertools.count()
         self._least = 0.0
@@ -50,7 +58,7 @@ class FairQueue(Generic[Item]):
     def push(self, tenant: str, tokens: float, item: Item) -> None:
         """Take the item in."""
         one = self._account(tenant)
-        rank = self._clock() + tokens / TOKENS_PER_S
+        rank = self._order(self._clock(), tokens)
         heapq.heappush(one.heap, (rank, next(self._number), tokens, item))
         self._size += 1
 

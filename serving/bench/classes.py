@@ -1,0 +1,174 @@
+"""Short requests behind long ones: orders of the queue, measured on real requests to the embedded engine.
+
+Most requests are the demo's questions, which the model ends by itself after some tokens; one in five is a completion that goes on
+to its limit of 128 to 512. What is expected of each is what the gateway expects: its prompt's bytes over two, and its limit. The
+queue is the gateway's own (`FairQueue`, one tenant), the server is one engine that is not interrupted.
+
+Time is the CPU time of this process, whose engine has one thread, so that others on the machine change little: an order is first
+simulated over many arrivals with the recorded times, then run for real, each request generated again in the order's turn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus import references
+from corpus.demo_questions import demo_questions
+
+from ..databases import Databases
+from ..engines.embedded import EmbeddedEngine
+from ..gateway.fair import FairQueue, Order
+from ..gateway.front import BYTES_PER_TOKEN
+from ..settings import Settings
+from .queue_orders import orders
+
+TASKS, LONG_SHARE = 60, 0.2
+SHORT_LIMITS, LONG_LIMITS = (48, 96, 160), (128, 256, 512)
+LONG_PROMPTS = (
+    "select the suppliers that ",
+    "count the parts whose price ",
+    "the average rating of ",
+    "the ",
+)
+LOADS, SIMULATED, SEEDS = (0.7, 0.9), 3_000, 5
+REAL_LOAD = 0.9
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request: what is sent, whether it is one of the long kind, what is expected of it, and what it took."""
+
+    prompt: str
+    limit: int
+    temperature: float
+    long: bool
+    seconds: float = 0.0
+
+    @property
+    def expected(self) -> float:
+        return len(self.prompt.encode()) // BYTES_PER_TOKEN + self.limit
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """For each order, response times of short and of long requests in seconds of the engine's CPU; mean, p95 and p99."""
+    engine = EmbeddedEngine(settings.checkpoint, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = _tasks(Path(folder))
+    _generate(engine, tasks[0])  # warm
+    tasks = [Task(t.prompt, t.limit, t.temperature, t.long, _generate(engine, t)) for t in tasks]
+    kinds = {
+        "short": [t for t in tasks if not t.long],
+        "long": [t for t in tasks if t.long],
+    }
+    figures: dict[str, Any] = {
+        "requests": {
+            kind: {
+                "count": len(some),
+                "seconds_median": round(statistics.median(t.seconds for t in some), 3),
+                "seconds_most": round(max(t.seconds for t in some), 3),
+            }
+            for kind, some in kinds.items()
+        },
+        "rank_correlation_of_expected_and_taken": round(_correlation(tasks), 3),
+        "simulated": {},
+        "real": {},
+    }
+    for load in LOADS:
+        figures["simulated"][f"load_{load}"] = {
+            name: _told(
+                [
+                    one
+                    for seed in range(SEEDS)
+                    for one in _serve(make(), *_arrivals(tasks, load, SIMULATED, seed), None)
+                ]
+            )
+            for name, make in orders().items()
+        }
+    drawn = _arrivals(tasks, REAL_LOAD, TASKS, SEEDS)
+    for name, make in orders().items():
+        figures["real"][name] = _told(_serve(make(), *drawn, lambda task: _generate(engine, task)))
+    figures["real_load"] = REAL_LOAD
+    return figures
+
+
+def _tasks(home: Path) -> list[Task]:
+    demo = Databases(home).get("demo")
+    questions = demo_questions(TASKS, 1, "test", demo.path)
+    rng = random.Random(1)
+    found = []
+    for one in questions:
+        if rng.random() < LONG_SHARE:
+            found.append(Task(rng.choice(LONG_PROMPTS), rng.choice(LONG_LIMITS), 1.0, True))
+        else:
+            prompt = references.ask(one.question, demo.schema(), demo.contents()).text
+            found.append(Task(prompt, rng.choice(SHORT_LIMITS), 0.0, False))
+    return found
+
+
+def _generate(engine: EmbeddedEngine, task: Task) -> float:
+    """Seconds of CPU that the request takes."""
+    before = time.process_time()
+    engine.generate([task.prompt], max_tokens=task.limit, temperature=task.temperature, seed=1)
+    return time.process_time() - before
+
+
+def _arrivals(tasks: Sequence[Task], load: float, count: int, seed: int) -> tuple[list[Task], list[float]]:
+    """Requests drawn from those recorded, and when each arrives: a Poisson process."""
+    rng = random.Random(seed)
+    some = [rng.choice(tasks) for _ in range(count)]
+    gap = statistics.mean(task.seconds for task in some) / load
+    times, now = [], 0.0
+    for _ in some:
+        now += rng.expovariate(1 / gap)
+        times.append(now)
+    return some, times
+
+
+def _serve(
+    order: Order, tasks: Sequence[Task], times: Sequence[float], work: Callable[[Task], float] | None
+) -> list[tuple[bool, float]]:
+    """Whether each is long, and from its arrival to its end; `work` does one and says what it took, else that is as recorded."""
+    now = 0.0
+    queue: FairQueue[int] = FairQueue(lambda: now, order)
+    found = []
+    come = 0
+    while come < len(tasks) or queue:
+        if not queue:
+            now = max(now, times[come])
+        busy_until = now
+        while come < len(tasks) and times[come] <= busy_until:
+            now = times[come]  # a request's rank is of its arrival
+            queue.push("", tasks[come].expected, come)
+            come += 1
+        now = busy_until
+        _, i = queue.pop()
+        now += work(tasks[i]) if work else tasks[i].seconds
+        found.append((tasks[i].long, now - times[i]))
+    return found
+
+
+def _told(found: Sequence[tuple[bool, float]]) -> dict[str, dict[str, float]]:
+    told = {}
+    for kind, long in (("short", False), ("long", True), ("all", None)):
+        several = [seconds for is_long, seconds in found if long is None or is_long == long]
+        p95, p99 = np.percentile(several, [95, 99])
+        told[kind] = {
+            "mean": round(math.fsum(several) / len(several), 2), "p95": round(p95, 2), "p99": round(p99, 2)
+        }  # fmt: skip
+    return told
+
+
+def _correlation(tasks: Sequence[Task]) -> float:
+    expected = np.argsort(np.argsort([task.expected for task in tasks]))
+    took = np.argsort(np.argsort([task.seconds for task in tasks]))
+    return float(np.corrcoef(expected, took)[0, 1])
