@@ -71,6 +71,7 @@ def create_app(settings: Settings, pipeline_factory: PipelineFactory) -> FastAPI
         responses=_PROBLEMS,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False},  # serving.tracing has the spans
     )
     app.add_middleware(BodyCap)
     app.add_middleware(Front, service=lambda: app.state.service)

@@ -116,11 +116,16 @@ def open_tracing(settings: Settings) -> Tracing | None:
         return None
     named = Resource({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=named, shutdown_on_exit=False)
-    address = settings.traces_url.rstrip("/") + "/v1/traces"
+    address = spans_address(settings.traces_url)
     provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=address, timeout=EXPORT_TIMEOUT_S))
     )
     return Tracing(provider, texts=settings.trace_texts)
+
+
+def spans_address(collector: str) -> str:
+    """Where a collector takes spans over HTTP."""
+    return collector.rstrip("/") + "/v1/traces"
 
 
 class Request:

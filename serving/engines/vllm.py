@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import EngineSetupError
 from ..settings import Settings
+from ..tracing import spans_address
 from .supervisor import Supervised
 
 VERSION = "0.32.0"
@@ -113,6 +114,8 @@ def arguments(settings: Settings, port: int, *, gpu: bool) -> list[str]:
         # Compiling takes a minute and gains little on a small model; but eager with the CPU's own rotary kernel gives
         # silently wrong numbers for this architecture.
         line += ["--enforce-eager", '-cc.custom_ops=["-rotary_embedding"]']
+    if settings.traces_url is not None:
+        line += ["--otlp-traces-endpoint", spans_address(settings.traces_url)]
     return [*line, *shlex.split(settings.engine_arguments)]
 
 
@@ -133,6 +136,8 @@ def variables(settings: Settings, *, gpu: bool) -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": str(settings.engine_cache_gb),
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        "OTEL_SERVICE_NAME": "vllm",
         "PYTHONPATH": "",
     }
 

@@ -150,12 +150,15 @@ class Slots:
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def acquire(self, tenant: str, tokens: float) -> None:
-        """Wait for a slot. Raises LimitReached or Overloaded where the queue is full; cancelled, it leaves the queue."""
+    async def acquire(self, tenant: str, tokens: float) -> bool:
+        """Wait for a slot; whether there was none at once. Cancelled, it leaves the queue.
+
+        Raises LimitReached or Overloaded where the queue is full.
+        """
         if self.free and not self._full(tenant) and not self._queue.waiting(tenant):
             self._queue.charge(tenant, tokens)
             self._take(tenant)
-            return
+            return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.push(tenant, tokens, future)
         if len(self._queue) > self._limit:
@@ -174,6 +177,7 @@ class Slots:
             ):
                 self._give_back(tenant)  # the slot had come meanwhile
             raise
+        return True
 
     def release(self, tenant: str, seconds: float, difference: float = 0.0) -> None:
         """Give the slot to who is next. `difference`: tokens that it took beyond what was expected."""

@@ -28,7 +28,7 @@ from ..errors import (
     ServingError,
 )
 from ..responses import error_response
-from ..tracing import Request, now_ns, stage
+from ..tracing import Request, now_ns, waited
 from .caller import Caller
 from .caller import Scope as Right
 from .chat import ASK_MODEL, answer_question
@@ -152,8 +152,7 @@ class Front:
         caller = exchange.caller
         caller.need(Right.ASK)
         chat = exchange.route == _CHAT
-        with stage("parse"):
-            fields = await exchange.fields()
+        fields = await exchange.fields()
         await service.until_ready()
         model = fields.get("model")
         if not isinstance(model, str):
@@ -175,8 +174,9 @@ class Front:
             exchange.calls = CallsInAnswers()
         held = await service.ledger.reserve(caller, new_call(), prompt + most)
         try:
-            with stage("queue"):
-                await service.slots.acquire(caller.tenant, prompt + most)
+            since = now_ns()
+            if await service.slots.acquire(caller.tenant, prompt + most):
+                waited("queue", [since])
             started = time.perf_counter()
             status = Gone.status
             try:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from server import Server
 
 from serving import tracing
+from serving.engines.vllm import environment
 from serving.errors import SettingsError
 from serving.settings import WEIGHTS, Settings, load_settings
 
@@ -151,6 +152,24 @@ def test_an_engine_behind_a_gateway_goes_on_in_the_gateways_trace(
     served = [span for span in ours.values() if span.name == "POST /v1/completions"]
     parents = {ours[span.parent_span_id].name for span in served if span.parent_span_id in ours}
     assert {"engine", "generate", "signal self_report"} <= parents
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(not environment(Settings()).ready, reason="vLLM is not installed")
+def test_vllm_goes_on_in_its_clients_trace(tmp_path: Path, collector: Collector) -> None:
+    options: dict[str, Any] = {"checkpoint": WEIGHTS / "nano", "engine": "vllm", "engine_timeout_s": 400}
+    with serving(home=tmp_path, traces_url=collector.url, profile="thorough", **options) as server:
+        ask(
+            server.url,
+            "/v1/completions",
+            {"model": "nano", "prompt": PROMPT, "max_tokens": 4},
+            traceparent=CALLER,
+        )
+        question = {"question": "which suppliers are in Germany?", "database": "demo"}
+        assert ask(server.url, "/v1/sql", question, traceparent=CALLER)["sql"]
+    ours = {span.span_id: span for span in collector.spans if span.trace_id.hex() == TRACE}
+    served = [span for span in ours.values() if span.name == "llm_request"]  # vLLM's own
+    assert {"engine", "generate", "signal self_report"} <= {ours[span.parent_span_id].name for span in served}
 
 
 def test_a_gateway_that_traces_nothing_passes_its_clients_trace_on(
