@@ -22,6 +22,7 @@ from .feedback import Feedback, open_feedback
 from .gateway.audit import Audit
 from .gateway.caller import Caller
 from .gateway.calls import Calls
+from .gateway.durations import Durations
 from .gateway.fair import Slots
 from .gateway.keys import KeyStore
 from .gateway.limits import Ledger, MemoryLedger
@@ -61,6 +62,7 @@ class Service:
         self.started = time.time()
         self.metrics = Metrics()
         self.tracing = open_tracing(settings)
+        self.durations = Durations()
         self.keys = KeyStore(settings.home, _secret(settings))
         self.audit = Audit(settings.home / "audit.jsonl")
         self.calls = Calls(settings.home / "calls")

@@ -1,8 +1,9 @@
 """Short requests behind long ones: orders of the queue, measured on real requests to the embedded engine.
 
 Most requests are the demo's questions, which the model ends by itself after some tokens; one in five is a completion that goes on
-to its limit of 128 to 512. What is expected of each is what the gateway expects: its prompt's bytes over two, and its limit. The
-queue is the gateway's own (`FairQueue`, one tenant), the server is one engine that is not interrupted.
+to its limit of 128 to 512. What is expected of each is what the gateway expects (`Durations`, which begins knowing nothing), or
+what it went by before: the prompt's bytes over two and the limit. The queue is the gateway's own (`FairQueue`, one
+tenant), the server is one engine that is not interrupted.
 
 Time is the CPU time of this process, whose engine has one thread, so that others on the machine change little: an order is first
 simulated over many arrivals with the recorded times, then run for real, each request generated again in the order's turn.
@@ -21,18 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from corpus import references
 from corpus.demo_questions import demo_questions
 
 from ..databases import Databases
 from ..engines.embedded import EmbeddedEngine
+from ..gateway.durations import Durations
 from ..gateway.fair import FairQueue, Order
 from ..gateway.front import BYTES_PER_TOKEN
 from ..settings import Settings
-from .queue_orders import orders
+from .queue_orders import by_tokens, orders
 
-TASKS, LONG_SHARE = 60, 0.2
+TASKS, LONG_EVERY = 50, 5
 SHORT_LIMITS, LONG_LIMITS = (48, 96, 160), (128, 256, 512)
 LONG_PROMPTS = (
     "select the suppliers that ",
@@ -40,8 +43,12 @@ LONG_PROMPTS = (
     "the average rating of ",
     "the ",
 )
-LOADS, SIMULATED, SEEDS = (0.7, 0.9), 3_000, 5
-REAL_LOAD = 0.9
+LOADS, SIMULATED, SEEDS = (0.7, 0.9), 2_000, 3
+REAL_LOAD, REAL = 0.9, 50
+REAL_ORDERS = (
+    "first_come", "static_thresholds", "shortest_first", "self_tuning_clusters", "arrival_plus_4_times_expected",
+)  # fmt: skip
+BEFORE = "arrival_plus_tokens"
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class Task:
     seconds: float = 0.0
 
     @property
-    def expected(self) -> float:
+    def tokens(self) -> int:
+        """As the ledger reserves them."""
         return len(self.prompt.encode()) // BYTES_PER_TOKEN + self.limit
 
 
@@ -79,7 +87,10 @@ def run(settings: Settings) -> dict[str, Any]:
             }
             for kind, some in kinds.items()
         },
-        "rank_correlation_of_expected_and_taken": round(_correlation(tasks), 3),
+        "rank_correlation_with_seconds": {
+            "tokens": round(_correlation(tasks, [task.tokens for task in tasks]), 3),
+            "durations": round(_correlation(tasks, _learned(tasks)), 3),
+        },
         "simulated": {},
         "real": {},
     }
@@ -89,14 +100,16 @@ def run(settings: Settings) -> dict[str, Any]:
                 [
                     one
                     for seed in range(SEEDS)
-                    for one in _serve(make(), *_arrivals(tasks, load, SIMULATED, seed), None)
+                    for one in _serve(make(), *_arrivals(tasks, load, SIMULATED, seed), name == BEFORE)
                 ]
             )
-            for name, make in orders().items()
+            for name, make in {**orders(), BEFORE: lambda: by_tokens}.items()
         }
-    drawn = _arrivals(tasks, REAL_LOAD, TASKS, SEEDS)
-    for name, make in orders().items():
-        figures["real"][name] = _told(_serve(make(), *drawn, lambda task: _generate(engine, task)))
+    drawn = _arrivals(tasks, REAL_LOAD, REAL, SEEDS)
+    for name, make in {**{one: orders()[one] for one in REAL_ORDERS}, BEFORE: lambda: by_tokens}.items():
+        figures["real"][name] = _told(
+            _serve(make(), *drawn, name == BEFORE, lambda task: _generate(engine, task))
+        )
     figures["real_load"] = REAL_LOAD
     return figures
 
@@ -106,8 +119,8 @@ def _tasks(home: Path) -> list[Task]:
     questions = demo_questions(TASKS, 1, "test", demo.path)
     rng = random.Random(1)
     found = []
-    for one in questions:
-        if rng.random() < LONG_SHARE:
+    for number, one in enumerate(questions):
+        if number % LONG_EVERY == 0:
             found.append(Task(rng.choice(LONG_PROMPTS), rng.choice(LONG_LIMITS), 1.0, True))
         else:
             prompt = references.ask(one.question, demo.schema(), demo.contents()).text
@@ -135,11 +148,17 @@ def _arrivals(tasks: Sequence[Task], load: float, count: int, seed: int) -> tupl
 
 
 def _serve(
-    order: Order, tasks: Sequence[Task], times: Sequence[float], work: Callable[[Task], float] | None
+    order: Order,
+    tasks: Sequence[Task],
+    times: Sequence[float],
+    by_tokens: bool,
+    work: Callable[[Task], float] | None = None,
 ) -> list[tuple[bool, float]]:
     """Whether each is long, and from its arrival to its end; `work` does one and says what it took, else that is as recorded."""
     now = 0.0
     queue: FairQueue[int] = FairQueue(lambda: now, order)
+    known = Durations()
+    kinds = [known.kind("", task.prompt, task.limit) for task in tasks]
     found = []
     come = 0
     while come < len(tasks) or queue:
@@ -148,11 +167,14 @@ def _serve(
         busy_until = now
         while come < len(tasks) and times[come] <= busy_until:
             now = times[come]  # a request's rank is of its arrival
-            queue.push("", tasks[come].expected, come)
+            expected = None if by_tokens else known.expect(kinds[come], tasks[come].limit)
+            queue.push("", tasks[come].tokens, come, expected)
             come += 1
         now = busy_until
         _, i = queue.pop()
-        now += work(tasks[i]) if work else tasks[i].seconds
+        took = work(tasks[i]) if work else tasks[i].seconds
+        known.learn(kinds[i], tasks[i].limit, took)
+        now += took
         found.append((tasks[i].long, now - times[i]))
     return found
 
@@ -168,7 +190,14 @@ def _told(found: Sequence[tuple[bool, float]]) -> dict[str, dict[str, float]]:
     return told
 
 
-def _correlation(tasks: Sequence[Task]) -> float:
-    expected = np.argsort(np.argsort([task.expected for task in tasks]))
-    took = np.argsort(np.argsort([task.seconds for task in tasks]))
-    return float(np.corrcoef(expected, took)[0, 1])
+def _learned(tasks: Sequence[Task]) -> list[float]:
+    """What is expected of each, from the second time that all come."""
+    known = Durations()
+    for task in tasks:
+        known.learn(known.kind("", task.prompt, task.limit), task.limit, task.seconds)
+    return [known.expect(known.kind("", task.prompt, task.limit), task.limit) for task in tasks]
+
+
+def _correlation(tasks: Sequence[Task], expected: Sequence[float]) -> float:
+    """Spearman's, of what is expected with what was taken."""
+    return float(spearmanr(expected, [task.seconds for task in tasks]).statistic)

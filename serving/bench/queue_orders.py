@@ -1,4 +1,4 @@
-"""Orders of a queue by what requests are expected to take, beside the one that is shipped (`gateway.fair.aged`)."""
+"""Orders of a queue by the time that requests are expected to take, beside the one that is shipped (`gateway.fair.aged`)."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from ..gateway.fair import Order, aged
+from ..gateway.fair import Order
 
-THRESHOLDS = (128.0, 256.0)
-"""Tokens, of the static classes."""
+THRESHOLDS = (0.5, 1.5)
+"""Seconds, of the static classes."""
 
 
-def first_come(now: float, tokens: float) -> tuple[float, ...]:
+def first_come(now: float, seconds: float) -> tuple[float, ...]:
     """By arrival."""
     return (now,)
 
 
-def static(now: float, tokens: float) -> tuple[float, ...]:
+def static(now: float, seconds: float) -> tuple[float, ...]:
     """Classes by fixed thresholds, the shorter class first; by arrival within one."""
-    return (bisect_left(THRESHOLDS, tokens), now)
+    return (bisect_left(THRESHOLDS, seconds), now)
 
 
-def shortest(now: float, tokens: float) -> tuple[float, ...]:
+def shortest(now: float, seconds: float) -> tuple[float, ...]:
     """The least expected first: the least mean, and a long one may wait for ever."""
-    return (tokens, now)
+    return (seconds, now)
+
+
+def by_tokens(now: float, seconds: float) -> tuple[float, ...]:
+    """What the gateway did before: a second later for each TOKENS_PER_S tokens of prompt and limit."""
+    return (now + seconds,)
 
 
 class Clusters:
-    """Classes by clusters of the latest requests' expected lengths, retuned as these change; by arrival within one.
+    """Classes by clusters of what the latest requests were expected to take, retuned as these change; by arrival within one.
 
     After what issue 6 tells of QCluster (self-tuning clusters; the paper itself was not at hand): one-dimensional k-means on
     logarithms of the last `window` requests, as many clusters up to `most` as each lower the spread within by a third or more.
@@ -42,8 +48,8 @@ class Clusters:
         self._seen = 0
         self.bounds: list[float] = []
 
-    def __call__(self, now: float, tokens: float) -> tuple[float, ...]:
-        self._latest.append(math.log(max(1.0, tokens)))
+    def __call__(self, now: float, seconds: float) -> tuple[float, ...]:
+        self._latest.append(math.log(max(1e-3, seconds)))
         self._seen += 1
         if self._seen % self._every == 0:
             self.bounds = _bounds(sorted(self._latest), self._most)
@@ -57,8 +63,12 @@ def orders() -> dict[str, Callable[[], Order]]:
         "static_thresholds": lambda: static,
         "shortest_first": lambda: shortest,
         "self_tuning_clusters": Clusters,
-        "arrival_plus_expected": lambda: aged,
+        **{f"arrival_plus_{times}_times_expected": partial(_plus, times) for times in (1, 4, 16)},
     }
+
+
+def _plus(times: float) -> Order:
+    return lambda now, seconds: (now + times * seconds,)
 
 
 def _bounds(values: list[float], most: int) -> list[float]:

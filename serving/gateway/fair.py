@@ -1,8 +1,8 @@
 """A bounded queue that is fair between tenants by tokens, and within one lets short requests pass long ones.
 
 Between tenants: the virtual token counter of Sheng et al. (arXiv 2401.00588). Whose requests took the fewest tokens is
-next; one who comes back from idleness does not bring saved-up turns along. Within a tenant: by arrival, plus what the
-request is expected to take, so that a short one passes a long one, and a long one's wait is bounded.
+next; one who comes back from idleness does not bring saved-up turns along. Within a tenant: by arrival, plus some times what
+the request is expected to take, so that a short one passes a long one, and a long one's wait is bounded.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from ..errors import LimitReached, Overloaded
 
 Item = TypeVar("Item")
 TOKENS_PER_S = 50.0
-"""A request that is expected to take so many more tokens counts as come a second later."""
+"""Where only tokens are expected of a request, it is taken to be as fast as that."""
+PASSED = 4.0
+"""A request that is expected to take a second more counts as come so many seconds later."""
 Order = Callable[[float, float], tuple[float, ...]]
-"""The rank of a request among its tenant's, the least first, from its arrival (s) and the tokens that it is expected to take."""
+"""The rank of a request among its tenant's, the least first, from its arrival and the time that it is expected to take (s)."""
 
 
-def aged(now: float, tokens: float) -> tuple[float, ...]:
-    """By arrival, plus what it is expected to take: a short one passes a long one, and a long one's wait is bounded."""
-    return (now + tokens / TOKENS_PER_S,)
+def aged(now: float, seconds: float) -> tuple[float, ...]:
+    """By arrival, plus PASSED times what it takes: a short one passes a long one, and a long one's wait is bounded."""
+    return (now + PASSED * seconds,)
 
 
 @dataclass
@@ -55,10 +57,10 @@ class FairQueue(Generic[Item]):
         """How many items of the tenant wait."""
         return len(self._tenants[tenant].heap) if tenant in self._tenants else 0
 
-    def push(self, tenant: str, tokens: float, item: Item) -> None:
-        """Take the item in."""
+    def push(self, tenant: str, tokens: float, item: Item, seconds: float | None = None) -> None:
+        """Take the item in: expected to take so many tokens, by which tenants are served alike, and so long."""
         one = self._account(tenant)
-        rank = self._order(self._clock(), tokens)
+        rank = self._order(self._clock(), tokens / TOKENS_PER_S if seconds is None else seconds)
         heapq.heappush(one.heap, (rank, next(self._number), tokens, item))
         self._size += 1
 
@@ -150,7 +152,7 @@ class Slots:
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def acquire(self, tenant: str, tokens: float) -> bool:
+    async def acquire(self, tenant: str, tokens: float, expected_s: float | None = None) -> bool:
         """Wait for a slot; whether there was none at once. Cancelled, it leaves the queue.
 
         Raises LimitReached or Overloaded where the queue is full.
@@ -160,7 +162,7 @@ class Slots:
             self._take(tenant)
             return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.push(tenant, tokens, future)
+        self._queue.push(tenant, tokens, future, expected_s)
         if len(self._queue) > self._limit:
             contended = self._queue.waiting(tenant) < len(self._queue)
             out = self._queue.overflow(tenant)

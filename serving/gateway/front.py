@@ -34,6 +34,7 @@ from .caller import Scope as Right
 from .chat import ASK_MODEL, answer_question
 from .exchange import Exchange
 from .kimi_calls import CallsInAnswers, asked_of_engine
+from .proxy import start_of
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -173,15 +174,17 @@ class Front:
             fields = asked_of_engine(fields, service.settings.engine_tools)
             exchange.calls = CallsInAnswers()
         held = await service.ledger.reserve(caller, new_call(), prompt + most)
+        kind = service.durations.kind(caller.tenant, start_of(fields), most)
+        expected_s = service.durations.expect(kind, most)
         try:
             since = now_ns()
-            if await service.slots.acquire(caller.tenant, prompt + most):
+            if await service.slots.acquire(caller.tenant, prompt + most, expected_s):
                 waited("queue", [since])
             started = time.perf_counter()
             status = Gone.status
             try:
                 if service.proxy is not None:
-                    await service.proxy.complete(exchange, exchange.route, fields, prompt + most)
+                    await service.proxy.complete(exchange, exchange.route, fields, prompt + most, expected_s)
                 elif service.local is not None:
                     await service.local.complete(exchange, fields, chat, prompt + most)
                 else:
@@ -192,7 +195,10 @@ class Front:
                 raise
             finally:
                 spent = exchange.spent
-                service.slots.release(caller.tenant, time.perf_counter() - started, spent - prompt - most)
+                seconds = time.perf_counter() - started
+                service.slots.release(caller.tenant, seconds, spent - prompt - most)
+                if status == 200:
+                    service.durations.learn(kind, most, seconds)
                 service.audit.write(
                     caller, exchange.id, exchange.route, status, model=fields["model"], tokens=spent
                 )

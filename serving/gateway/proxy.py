@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..engines.replicas import TRY_AGAIN, Attempts, Replica, Replicas, new_sessi
 from ..errors import EngineFailed, EngineUnavailable
 from .calls import BROKE_OFF, Call, Calls
 from .exchange import Exchange
+from .fair import aged
 
 _JSON = (b"content-type", b"application/json")
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -49,7 +51,9 @@ class Proxy:
         self._deadline_s = deadline_s
         self._prioritised = prioritised
 
-    async def complete(self, exchange: Exchange, path: str, fields: dict[str, Any], tokens: int) -> None:
+    async def complete(
+        self, exchange: Exchange, path: str, fields: dict[str, Any], tokens: int, expected_s: float = 0.0
+    ) -> None:
         """Answer the exchange with what an engine says; what is charged for each call is the exchange's to keep.
 
         Raises EngineUnavailable as long as nothing was sent.
@@ -65,9 +69,10 @@ class Proxy:
                     "stream_options": {**options, **more} if isinstance(options, dict) else more,
                 }
         if self._prioritised:
-            fields = {**fields, "priority": tokens.bit_length()}  # the smaller goes first
+            (rank,) = aged(time.time(), expected_s)  # the engine's queue is in the order of ours
+            fields = {**fields, "priority": int(rank * 1000)}
         request = _Request(path, json.dumps(fields).encode(), stripping)
-        attempts = Attempts(self.replicas, _start_of(fields), self._deadline_s)
+        attempts = Attempts(self.replicas, start_of(fields), self._deadline_s)
         while (replica := await attempts.next()) is not None:
             with self._calls.made(exchange, tokens) as call, self.replicas.using(replica):
                 if await self._try(exchange, attempts, replica, request, call):
@@ -150,7 +155,7 @@ def _without_usage(part: bytes) -> bytes:
     return b"\n\n".join(event for event in events if not (b'"usage"' in event and _NO_CHOICES.search(event)))
 
 
-def _start_of(fields: dict[str, Any]) -> str:
+def start_of(fields: dict[str, Any]) -> str:
     """What requests that share a prefix have in common."""
     prompt = fields.get("prompt")
     if prompt is None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import LimitReached, Overloaded
-from serving.gateway.fair import TOKENS_PER_S, FairQueue, Slots
+from serving.gateway.fair import PASSED, TOKENS_PER_S, FairQueue, Slots
 
 
 class Clock:
@@ -49,11 +49,13 @@ def test_who_was_idle_does_not_bring_saved_up_turns_along() -> None:
 def test_a_short_request_passes_a_long_one_but_not_for_ever() -> None:
     clock = Clock()
     queue: FairQueue[str] = FairQueue(clock)
-    queue.push("a", 10 * TOKENS_PER_S, "long")
+    queue.push("a", 1, "long", seconds=10 / PASSED)
     clock.now = 5.0
-    queue.push("a", TOKENS_PER_S, "short")
+    queue.push(
+        "a", 1_000, "short", seconds=1 / PASSED
+    )  # what it may write does not matter where its time is known
     clock.now = 9.5
-    queue.push("a", TOKENS_PER_S, "late")
+    queue.push("a", TOKENS_PER_S / PASSED, "late")
     assert [queue.pop()[1] for _ in range(3)] == ["short", "long", "late"]
 
 
