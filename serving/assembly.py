@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from corpus.contents import Contents
 from corpus.nearness import Nearness
 from corpus.references import ANY
-from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
+from sqlconf.agreement import Agreement, DistinctRows, NonEmpty, ResultProbability
 from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.coverage import Aligner
 from sqlconf.embedding import shared_embedder
 from sqlconf.errors import ConfidenceError
+from sqlconf.evidence import Evidence
 from sqlconf.fusion import Fusion
 from sqlconf.grounding import ContentsView, Grounding
 from sqlconf.likelihood import likelihood, weakest_token, whole_sequence
@@ -72,10 +73,12 @@ def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
 def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
     """For a model that is not ours: the signals that need no knowledge of its tokens, and no calibration but one for it."""
     model, embedder = PlainModel(engine), shared_embedder()
+    aligner = Aligner(embedder)
     signals: list[Signal] = [
         BackTranslation(model, embedder), Similarity(embedder), Similarity(embedder, view=raw, name="raw_similarity"),
         SelfReport(model), likelihood(), weakest_token(), whole_sequence(), Agreement(), ResultProbability(),
-        NonEmpty(), Rivalry(), ResultEntropy(), *Aligner(embedder).signals(), Shape(), Grounding(contents_of),
+        NonEmpty(), DistinctRows(), Rivalry(), ResultEntropy(), *aligner.signals(), Shape(), Grounding(contents_of),
+        Evidence(aligner, contents_of),
     ]  # fmt: skip
     if settings.fusion is None:
         log.warning("confidences of %s are not calibrated; run suresql calibrate", engine.model_name)
@@ -96,6 +99,7 @@ def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
 def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal]:
     """The three families of arXiv 2506.17203, what the token probabilities say, and whether candidates agree."""
     model, embedder = LanguageModel(engine, mask), shared_embedder()
+    aligner = Aligner(embedder)
     return [
         BackTranslation(model, embedder),
         ReverseCheck(model),
@@ -108,12 +112,14 @@ def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal
         Agreement(),
         ResultProbability(),
         NonEmpty(),
+        DistinctRows(),
         Rivalry(),
         ResultEntropy(),
         *Views(model).signals(),
-        *Aligner(embedder).signals(),
+        *aligner.signals(),
         Shape(),
         Grounding(contents_of),
+        Evidence(aligner, contents_of),
     ]
 
 

@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from sqlglot import exp
+
 from corpus.contents import Contents
 from corpus.errors import CorpusError
 from corpus.fold import grounded, unfold
 from corpus.references import EOS, Prompt
 from sqlconf.grounding import ContentsView
 from sqlconf.signal import Candidate
+from sqlconf.statement import read as read_statement
 
 from .databases import Database
 from .engines import Completion
@@ -149,21 +152,35 @@ def _statement(
 
 def _runnable(one: _Statement, database: Database, run: bool) -> _Runnable:
     weight = one.share if one.grounded else one.share * UNGROUNDED
-    result, rows = None, None
+    result, rows, distinct = None, None, None
     if run:
         try:
             found = database.execute(one.sql, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
-            result, rows = _key(found), sum(any(cell is not None for cell in row) for row in found.rows)
-            if not rows:
-                weight *= EMPTY
+            if not _reads_nothing(one.sql, database):
+                result, distinct = _told(found)
+                rows = sum(any(cell is not None for cell in row) for row in found.rows)
+                if not rows:
+                    weight *= EMPTY
         except BadSql:
             pass  # too slow to know, or a value that does not fit: it stands for itself
     logprob = math.log(one.share) if one.share > 0 else -math.inf
     tokens = len(one.completion.token_ids)
-    return _Runnable(one, Candidate(one.sql, logprob, result, rows, tokens), weight)
+    return _Runnable(one, Candidate(one.sql, logprob, result, rows, tokens, distinct), weight)
 
 
-def _key(result: Result) -> str:
-    """Equal for results of the same rows in any order."""
+def _reads_nothing(sql: str, database: Database) -> bool:
+    """Whether a table that it reads is empty: whatever was asked, the rows are the same then, and say nothing of the SQL."""
+    statement = read_statement(sql)
+    if statement is None:
+        return False
+    names = {place.node.name.casefold() for place in statement.all(exp.Table)}
+    return any(
+        database.is_empty(table.name) for table in database.schema().tables if table.name.casefold() in names
+    )
+
+
+def _told(result: Result) -> tuple[str, float]:
+    """A key that is equal for results of the same rows in any order, and the share of rows left without repeats."""
     rows = sorted(repr(row) for row in result.rows)
-    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
+    key = hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
+    return key, len(set(rows)) / len(rows) if rows else 1.0

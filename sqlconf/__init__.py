@@ -3,7 +3,7 @@ are.
 """
 
 from sqlconf.abstain import threshold_for_precision
-from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
+from sqlconf.agreement import Agreement, DistinctRows, NonEmpty, ResultProbability
 from sqlconf.back_translation import BackTranslation, ReverseCheck
 from sqlconf.coverage import Aligner
 from sqlconf.describe import describe
@@ -31,6 +31,7 @@ __all__ = [
     "Candidate",
     "ConfidenceError",
     "Cost",
+    "DistinctRows",
     "Doubt",
     "Embedder",
     "Fusion",

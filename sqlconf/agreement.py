@@ -63,6 +63,27 @@ class NonEmpty:
         return Reading(self.name, float(own.rows > 0), note=f"{own.rows} rows or more")
 
 
+class DistinctRows:
+    """Which share of the result's rows is left without repeats.
+
+    Who asks for things wants each once: rows that repeat come of a join that multiplies them, of a condition that is missing,
+    or of a DISTINCT that is.
+    """
+
+    name = "distinct_rows"
+    cost = Cost.FREE
+
+    def measure(self, answers: Sequence[Answer]) -> list[Reading]:
+        return [self._read(answer) for answer in answers]
+
+    def _read(self, answer: Answer) -> Reading:
+        own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+        if own is None or own.distinct is None:
+            return Reading(self.name, None, note="the statement was not run to its end")
+        note = "" if own.distinct == 1.0 else f"{1 - own.distinct:.0%} of the rows repeat others"
+        return Reading(self.name, own.distinct, note=note)
+
+
 def _same(answer: Answer) -> list[Candidate]:
     """The candidates with the answer's result, or, where it was not run, its SQL."""
     own = next((one for one in answer.candidates if one.sql == answer.sql), None)

@@ -32,14 +32,36 @@ _GRAMMAR = frozenset(_NO_CONTENT.split())
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
+NEAR = 0.5
+"""A word and a name that are less alike than this have nothing to do with each other, as it were."""
+CLEARLY = 0.15
+"""By so much a name must be more like a word than another to be a better one."""
+
+
 @dataclass(frozen=True)
-class _Alignment:
+class Alignment:
+    """How the question's content words and the names of the schema go together, as likenesses up to 1."""
+
     covered: float
     """Mean over content words of the likeness to what the SQL uses."""
     preferred: float
     """By how much, at most, a name that the SQL leaves out is more like a word than all that it uses."""
     word: str
     name: str
+    least: float
+    """Of the word that the SQL covers worst."""
+    uncovered: int
+    """Words that nothing in the SQL is near."""
+    better: int
+    """Words for which the schema has a clearly better name."""
+    offered: float
+    """Mean over content words of the likeness to anything in the schema: what the schema knows of the question."""
+    offered_least: float
+    said: float
+    """Mean over the names that the SQL uses of the likeness to a word: what the question knows of the SQL."""
+    said_least: float
+    unsaid: int
+    """Names that no word is near."""
 
 
 class Aligner:
@@ -47,12 +69,12 @@ class Aligner:
 
     def __init__(self, embedder: Embedder):
         self._embedder = embedder
-        self._seen: tuple[tuple[Answer, ...], list[_Alignment | str]] = ((), [])
+        self._seen: tuple[tuple[Answer, ...], list[Alignment | str]] = ((), [])
 
     def signals(self) -> "tuple[Coverage, BetterName]":
         return Coverage(self), BetterName(self)
 
-    def alignments(self, answers: Sequence[Answer]) -> list[_Alignment | str]:
+    def alignments(self, answers: Sequence[Answer]) -> list[Alignment | str]:
         key = tuple(answers)
         known, found = self._seen
         if len(known) == len(key) and all(a is b for a, b in zip(known, key, strict=True)):
@@ -100,7 +122,7 @@ class BetterName:
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         return [self._read(one) for one in self._aligner.alignments(answers)]
 
-    def _read(self, one: _Alignment | str) -> Reading:
+    def _read(self, one: Alignment | str) -> Reading:
         if isinstance(one, str):
             return Reading(self.name, None, note=one)
         note = (
@@ -147,18 +169,36 @@ def _parts(answer: Answer) -> _Parts | str:
     return _Parts(words, tuple(dict.fromkeys(used)), tuple(dict.fromkeys(n for n in unused if n not in own)))
 
 
-def _align(parts: _Parts, vectors: dict[str, NDArray[np.float32]]) -> _Alignment:
-    used_W = np.array([max(_likeness(word, name, vectors) for name in parts.used) for word in parts.words])
-    covered = float(np.clip(used_W, 0, 1).mean())
-    if not parts.unused:
-        return _Alignment(covered, 0.0, "", "")
-    likeness_WU = np.array(
-        [[_likeness(word, name, vectors) for name in parts.unused] for word in parts.words]
+def _align(parts: _Parts, vectors: dict[str, NDArray[np.float32]]) -> Alignment:
+    used_WN = _likenesses(parts.words, parts.used, vectors)
+    used_W, said_N = used_WN.max(axis=1), used_WN.max(axis=0)
+    best_W, preferred, word, name = used_W, 0.0, "", ""
+    if parts.unused:
+        unused_WN = _likenesses(parts.words, parts.unused, vectors)
+        best_W = np.maximum(used_W, unused_WN.max(axis=1))
+        gain_W = unused_WN.max(axis=1) - used_W
+        at = int(gain_W.argmax())
+        preferred, word, name = float(gain_W[at]), parts.words[at], parts.unused[int(unused_WN[at].argmax())]
+    return Alignment(
+        covered=float(np.clip(used_W, 0, 1).mean()),
+        preferred=preferred,
+        word=word,
+        name=name,
+        least=float(used_W.min()),
+        uncovered=int((used_W < NEAR).sum()),
+        better=int((best_W - used_W > CLEARLY).sum()),
+        offered=float(np.clip(best_W, 0, 1).mean()),
+        offered_least=float(best_W.min()),
+        said=float(said_N.mean()),
+        said_least=float(said_N.min()),
+        unsaid=int((said_N < NEAR).sum()),
     )
-    gain_W = likeness_WU.max(axis=1) - used_W
-    word = int(gain_W.argmax())
-    name = parts.unused[int(likeness_WU[word].argmax())]
-    return _Alignment(covered, float(gain_W[word]), parts.words[word], name)
+
+
+def _likenesses(
+    words: Sequence[str], names: Sequence[str], vectors: dict[str, NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    return np.array([[_likeness(word, name, vectors) for name in names] for word in words])
 
 
 def _likeness(word: str, name: str, vectors: dict[str, NDArray[np.float32]]) -> float:

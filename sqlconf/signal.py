@@ -76,11 +76,13 @@ class Candidate:
     logprob: float
     """Natural logarithm of the whole statement's probability."""
     result: str | None
-    """Equal for candidates that give the same rows; None if it was not run."""
+    """Equal for candidates that give the same rows; None if it was not run, or if its rows could not tell (a table is empty)."""
     rows: int | None
     """How many rows say something (hold more than nulls), as far as was read."""
     tokens: int = 0
     """How many tokens the model wrote it in; 0 where that is not known."""
+    distinct: float | None = None
+    """Of the rows that were read, the share that are left when repeats are dropped; 1 of no rows, None if it was not run."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,11 @@ _BENCHMARKS = (
         "serving.bench.confidence",
     ),
     Benchmark(
+        "filters",
+        "a ChainedFilter of a database's values beside a set and a Bloom filter; SURESQL_DATA says where, else the demo's",
+        "serving.bench.filters",
+    ),
+    Benchmark(
         "optimizer", "a step of MuonClip beside torch.optim.Muon's and its peers'", "serving.bench.optimizer"
     ),
     Benchmark(

@@ -14,7 +14,7 @@ from corpus.contents import Contents
 from corpus.errors import CorpusError
 from corpus.schema import Schema
 
-from ..errors import DatabaseUnavailable
+from ..errors import BadSql, DatabaseUnavailable
 from ..execution import Kind, Place, Result, compiles, execute
 from ..guard import check
 from ..translation import translate
@@ -25,6 +25,7 @@ T = TypeVar("T")
 Dialect = Literal["sqlite", "duckdb", "postgres"]
 FRESH_S = 300.0
 """After which the schema and contents of a server are read again; a file's are when the file changes."""
+LOOK_S = 0.5
 _REMEMBERED = 512  # statements that the guard has passed, with what they are in the database's dialect
 
 
@@ -39,6 +40,7 @@ class Database:
         self._reading: Reading | None = None
         self._contents: Contents | None = None
         self._passed: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._empty: dict[str, bool] = {}
 
     @property
     def dialect(self) -> Kind:
@@ -107,11 +109,31 @@ class Database:
         """Run `sql` that comes with a data set, not from a model or a user: behind the database's own wall alone."""
         return execute(self.place, sql, **limits)
 
+    def is_empty(self, table: str) -> bool:
+        """Whether a table of the schema holds no rows, as it was when first asked since the schema was read; not one that
+        cannot be looked at briefly.
+        """
+        with self._lock:
+            known = self._empty.get(table)
+        if known is None:
+            quoted = table.replace('"', '""')
+            try:
+                found = self.execute_known(
+                    f'SELECT 1 FROM "{quoted}" LIMIT 1', max_rows=1, max_bytes=1_024, timeout_s=LOOK_S
+                )
+                known = not found.rows
+            except BadSql:
+                known = False
+            with self._lock:
+                self._empty[table] = known
+        return known
+
     def _refresh(self) -> None:
         stamp = self._read(self._stamp_now)
         if stamp != self._stamp:
             self._stamp, self._reading, self._contents = stamp, None, None
             self._passed.clear()
+            self._empty.clear()
 
     def _stamp_now(self) -> object:
         if self.place.kind == "postgres":

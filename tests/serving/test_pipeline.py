@@ -2,7 +2,10 @@
 
 import json
 import math
+import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from serving.engines.embedded import EmbeddedEngine
 from serving.errors import DatabaseUnavailable
 from serving.pipeline import LanguageModel, Pipeline, ReferenceMask
 from serving.settings import Settings
-from sqlconf.agreement import Agreement
+from sqlconf.agreement import Agreement, DistinctRows, NonEmpty
 from sqlconf.fusion import Fusion
 from sqlconf.likelihood import likelihood
 from sqlconf.signal import Answer
@@ -235,3 +238,19 @@ def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(dat
         [("names", database)]
     )
     assert len(database.execute(answer.sql).rows) == 3
+
+
+def test_rows_of_an_empty_table_say_nothing_of_the_statement(shop: Path, tmp_path: Path) -> None:
+    path = tmp_path / "emptied.sqlite"
+    shutil.copyfile(shop, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("DELETE FROM suppliers")
+    database = Database("emptied", path)
+    one = written(database, "SELECT name FROM suppliers"), 0.5
+    other = written(database, "SELECT name FROM suppliers WHERE id = 77"), 0.3
+    signals = [Agreement(), NonEmpty(), DistinctRows()]
+    weighed = Pipeline(Weighed(one, other), signals, Fusion.unfitted([signal.name for signal in signals]))
+    (answer,) = weighed.ask([("names", database)])
+    assert database.is_empty("suppliers")
+    assert [reading.value for reading in answer.signals] == [pytest.approx(0.5 / 0.8), None, None]

@@ -1,12 +1,13 @@
 """Agreement of candidates by their results."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlconf.agreement import Agreement, NonEmpty, ResultProbability
+from sqlconf.agreement import Agreement, DistinctRows, NonEmpty, ResultProbability
 from sqlconf.signal import Answer, Candidate
 
 
@@ -44,13 +45,22 @@ def test_a_statement_that_was_not_run_agrees_with_itself_alone():
 
 
 def test_without_candidates_there_is_nothing_to_say():
-    for signal in (Agreement(), ResultProbability(), NonEmpty()):
+    for signal in (Agreement(), ResultProbability(), NonEmpty(), DistinctRows()):
         assert value(signal, answer("a")) is None
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(0, 0.0), (1, 1.0), (900, 1.0)])
 def test_a_result_that_says_nothing_is_told_from_one_that_does(rows, expected):
     assert value(NonEmpty(), answer("a", half("a", "R", rows))) == expected
+
+
+def test_rows_that_repeat_count_against_their_statement():
+    def result(distinct):
+        return answer("a", replace(half("a", "R", 3), distinct=distinct), half("b", "S", 3))
+
+    assert value(DistinctRows(), result(1 / 3)) == pytest.approx(1 / 3)
+    assert value(DistinctRows(), result(1.0)) == 1.0
+    assert value(DistinctRows(), result(None)) is None
 
 
 @given(
