@@ -8,14 +8,12 @@ from pathlib import Path
 from corpus import held_out
 from corpus.errors import CorpusError
 
-from .calibration import weights_digest
+from .calibration import answers_key
 from .errors import EvaluationError
 from .evaluation import Progress, evaluate
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-WAY = 3
-"""Of answering: raised with every change of it, so that answers made in another way are not taken for these."""
 SPIDER, DEMO, SEED = 1_000, 400, 1
 """At most so many questions: on databases of Spider's training part that training leaves out (814), and of the demo's
 calibration split.
@@ -28,7 +26,7 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     """
     from .assembly import load_pipeline
 
-    folder = settings.home / "calibration" / f"{weights_digest(settings.checkpoint)[:12]}-{WAY}"
+    folder = settings.home / "calibration" / answers_key(settings)
     try:
         questions = [
             held_out.write_spider_calibration(folder / "spider", data, SPIDER, SEED),

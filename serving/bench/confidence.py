@@ -21,7 +21,15 @@ from sqlconf.fusion import CHOICES, Choice, Fusion
 from sqlconf.metrics import auroc, brier, report
 from sqlconf.profiles import PROFILES, Profile
 
-from ..calibration import READINGS, cost_share, databases_of, profile_file, readings_of, weights_digest
+from ..calibration import (
+    READINGS,
+    answers_key,
+    cost_share,
+    databases_of,
+    is_ours,
+    profile_file,
+    readings_of,
+)
 from ..errors import EvaluationError
 from ..evaluation import Judged, evaluate, read_predictions
 from ..settings import Settings
@@ -35,7 +43,7 @@ RANKS = ("auroc", "auprc_errors", "aurc", "coverage_at_0.8", "coverage_at_0.9", 
 
 def run(settings: Settings) -> dict[str, Any]:
     """The table of methods, the fusion's margin over the best peer, costs, profiles and ablation."""
-    folder = settings.home / "bench" / "confidence" / weights_digest(settings.checkpoint)[:12]
+    folder = settings.home / "bench" / "confidence" / answers_key(settings)
     folder.mkdir(parents=True, exist_ok=True)
     sets: dict[str, dict[str, Any]] = {}
     sources: dict[str, Callable[[Path], tuple[Path, Path]]] = {"demo": demo_questions_in}
@@ -181,6 +189,11 @@ def ablation(
 def fusions_of(settings: Settings) -> dict[Profile, Fusion]:
     """The calibration of each profile that there is. Raises EvaluationError without the default's."""
     default = settings.fusion or settings.checkpoint / "fusion.json"
+    if settings.fusion is None and not is_ours(settings):
+        raise EvaluationError(
+            f"The calibration of {settings.checkpoint.name} says nothing of {settings.engine_model}.",
+            "Make one with suresql calibrate --data PATH --out FILE, and set SURESQL_FUSION to it.",
+        )
     found: dict[Profile, Fusion] = {}
     for profile in PROFILES:
         file = profile_file(default, profile)

@@ -43,11 +43,18 @@ def calibrate(
       suresql calibrate --data PATH
     """
     from ..calibration import calibrate as fit
+    from ..calibration import is_ours
     from ..errors import EvaluationError
     from ..settings import load_settings
     from .evaluate import show_metrics
 
     settings = load_settings(checkpoint=checkpoint)
+    ours = is_ours(settings)
+    if not ours and out is None and settings.fusion is None:
+        raise EvaluationError(
+            f"The answers are of {settings.engine_model}, and the checkpoint's calibration is not for them.",
+            "Say with --out where to write one, and set SURESQL_FUSION to it when you ask.",
+        )
     file = out or settings.fusion_file
     if not predictions:
         if data is None:
@@ -59,7 +66,7 @@ def calibrate(
 
         with errors.status("Answering calibration questions…"):
             predictions = calibration_answers(settings, data)
-    found = fit(predictions, file, settings.checkpoint)
+    found = fit(predictions, file, settings.checkpoint if ours else None)
     if as_json:
         print_json({"fusion": str(file), **found})
     else:
