@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from corpus.compare import is_ordered, same_answer
 from corpus.mixture import HOLDOUT, calibration_databases
@@ -34,7 +35,7 @@ from .settings import Settings, load_settings
 QUESTIONS, CANDIDATES, BATCH, SEED = 2_500, 6, 16, 1
 RIGHT, WRONG = 2, 3
 """Statements taken for a question, at most, the likeliest first."""
-LIMITS = {"max_rows": 20_000, "max_bytes": 2**22, "timeout_s": 2.0}
+LIMITS: dict[str, Any] = {"max_rows": 20_000, "max_bytes": 2**22, "timeout_s": 2.0}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Bloom:
         self.bits[self._places(keys).ravel()] = True
 
     def contains(self, keys: Keys) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = self.bits[self._places(keys)].all(axis=1)
+        found: NDArray[np.bool_] = np.all(self.bits[self._places(keys)], axis=1)
         return found
 
     def _places(self, keys: Keys) -> NDArray[np.intp]:
@@ -65,25 +66,9 @@ def _over(files: list[Path]) -> dict[str, Any]:
         name: sum(row[name] for row in rows) for name in ("values", "wrong_column_pairs", "strangers")
     }
     ways = list(rows[0]["ways"]) if rows else []
-    total["information_bound_bits_a_value"] = _share(rows, lambda row: row["bound_bits"], total["values"])
-    total["ways"] = {
-        way: {
-            "bits_a_value": _share(rows, lambda row, way=way: row["ways"][way]["bits"], total["values"]),
-            "over_bound": _share(
-                rows, lambda row, way=way: row["ways"][way]["bits"], sum(r["bound_bits"] for r in rows)
-            ),
-            "kib": sum(row["ways"][way]["bits"] for row in rows) / 8 / 1024,
-            "wrong_column_passes": _share(
-                rows, lambda row, way=way: row["ways"][way]["wrong"], total["wrong_column_pairs"]
-            ),
-            "stranger_passes": _share(
-                rows, lambda row, way=way: row["ways"][way]["strange"], total["strangers"]
-            ),
-            "build_s": sum(row["ways"][way]["build_s"] for row in rows),
-            "look_up_us": float(np.median([row["ways"][way]["look_up_us"] for row in rows])),
-        }
-        for way in ways
-    }
+    bound = sum(row["bound_bits"] for row in rows)
+    total["information_bound_bits_a_value"] = _share(bound, total["values"])
+    total["ways"] = {way: _sums([row["ways"][way] for row in rows], total, bound) for way in ways}
     return {
         "databases": len(rows),
         **total,
@@ -91,8 +76,22 @@ def _over(files: list[Path]) -> dict[str, Any]:
     }
 
 
-def _share(rows: list[dict[str, Any]], count: Callable[[dict[str, Any]], float], of: float) -> float | None:
-    return round(sum(count(row) for row in rows) / of, 6) if of else None
+def _sums(rows: list[dict[str, float]], total: dict[str, Any], bound: float) -> dict[str, Any]:
+    """One way's figures over all databases."""
+    bits = sum(row["bits"] for row in rows)
+    return {
+        "bits_a_value": _share(bits, total["values"]),
+        "over_bound": _share(bits, bound),
+        "kib": bits / 8 / 1024,
+        "wrong_column_passes": _share(sum(row["wrong"] for row in rows), total["wrong_column_pairs"]),
+        "stranger_passes": _share(sum(row["strange"] for row in rows), total["strangers"]),
+        "build_s": sum(row["build_s"] for row in rows),
+        "look_up_us": float(np.median([row["look_up_us"] for row in rows])),
+    }
+
+
+def _share(count: float, of: float) -> float | None:
+    return round(count / of, 6) if of else None
 
 
 def _of(file: Path) -> Iterator[dict[str, Any]]:
@@ -132,12 +131,16 @@ def _of(file: Path) -> Iterator[dict[str, Any]]:
         ways[f"Bloom in the room of chained, {bits} bits"] = {
             "bits": bloom.size, "build_s": time.perf_counter() - started, "wrong": int(bloom.contains(no).sum()),
             "strange": int(bloom.contains(strange).sum()),
-            "look_up_us": _timed(texts, lambda text, bloom=bloom: bloom.contains(hashed(_key(c, text) for c in columns))),
+            "look_up_us": _timed(texts, partial(_in_bloom, bloom, columns)),
         }  # fmt: skip
     yield {
         "database": file.stem, "values": len(yes), "wrong_column_pairs": len(no), "strangers": STRANGERS,
         "bound_bits": information_bound_bits(len(yes), len(no)), "ways": ways,
     }  # fmt: skip
+
+
+def _in_bloom(bloom: Bloom, columns: list[Column], text: str) -> NDArray[np.bool_]:
+    return bloom.contains(hashed(_key(column, text) for column in columns))
 
 
 def _key(column: Column, value: str) -> str:
