@@ -90,7 +90,9 @@ def _told(response: aiohttp.ClientResponse, content: bytes) -> str | None:
     if response.status == 200 and response.content_type == "text/event-stream":
         if content.rstrip().endswith(b"data: [DONE]"):
             return None
-        last = content.rstrip().rpartition(b"data: ")[2]
+        head, _, last = content.rstrip().rpartition(b"data: ")
+        if head.endswith(b"event: answer\n") and _is_object(last):
+            return None
         return _error(0, last) or f"a stream that ends with {last[-200:]!r}"
     if response.status == 200:
         return None if _is_object(content) else f"200 with {content[:200]!r}"

@@ -114,6 +114,16 @@ _BENCHMARKS = (
         "serving.bench.soak",
     ),
     Benchmark(
+        "restart",
+        "two gateways and two engines restarted one after another under load: does any request fail",
+        "serving.bench.restart",
+    ),
+    Benchmark(
+        "gone",
+        "how long after its client left an engine's place is free, vLLM's too where it is installed",
+        "serving.bench.gone",
+    ),
+    Benchmark(
         "ledger",
         "sketches of calls subtracted beside a join of the tables: bytes, CPU, exactness",
         "serving.bench.ledger",
