@@ -27,9 +27,9 @@ def install(app: FastAPI) -> None:
     """Add GET /v1/ledger and /v1/ledger/calls."""
 
     @app.get("/v1/ledger", summary="Sums over all calls to engines, of a size that does not grow")
-    def ledger(request: Request) -> Sums:
+    def ledger(request: Request, side: Side | None = None) -> Sums:
         administrator(request)
-        return Sums(**_calls(request).state())
+        return Sums(**_calls(request).state(_wanted(side)))
 
     @app.get(
         "/v1/ledger/calls",
@@ -44,10 +44,14 @@ def install(app: FastAPI) -> None:
     ) -> StreamingResponse:
         administrator(request)
         found = _calls(request).lines(None if call is None else frozenset(call))
-        wanted = SIDES if side is None else (side,)
+        wanted = _wanted(side)
         return StreamingResponse(
             _as_lines(line for line in found if line["side"] in wanted), media_type="application/x-ndjson"
         )
+
+
+def _wanted(side: Side | None) -> tuple[Side, ...]:
+    return SIDES if side is None else (side,)
 
 
 def _as_lines(found: Iterator[dict[str, Any]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import signal
 import socket
 import time
@@ -107,7 +108,7 @@ def _serve(settings: Settings) -> None:
     from ..assembly import load_pipeline
 
     app = create_app(settings, load_pipeline)
-    _run(app, listening, started)
+    _run(app, settings, listening, started)
     failure = app.state.service.failure
     if failure is not None:
         fail(failure.message, failure.hint)
@@ -134,7 +135,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _run(app: FastAPI, listening: socket.socket, started: float) -> None:
+def _run(app: FastAPI, settings: Settings, listening: socket.socket, started: float) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -159,5 +160,9 @@ def _run(app: FastAPI, listening: socket.socket, started: float) -> None:
                 console.print(f"Ready in {time.monotonic() - started:.1f} s.", highlight=False)
             return app.state.service.failure is not None or await super().on_tick(counter)
 
-    config: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 30}
+    # What has begun is ended, and by when is the requests' own deadline: none is cut.
+    patience = math.ceil(settings.request_timeout_s) + 5
+    config: dict[str, Any] = {
+        "log_level": "warning", "access_log": False, "timeout_graceful_shutdown": patience,
+    }  # fmt: skip
     Server(uvicorn.Config(app, **config)).run(sockets=[listening])

@@ -100,12 +100,12 @@ class Calls:
                 self._failed = True
             self._add(side, call, tokens)
 
-    def state(self) -> dict[str, Any]:
+    def state(self, sides: Collection[Side] = SIDES) -> dict[str, Any]:
         """The sketches as text, and how many calls went into each."""
         with self._lock:
             return {
-                "calls": dict(self.counts),
-                "sketches": {side: b64encode(one.to_bytes()).decode() for side, one in self.sketches.items()},
+                "calls": {side: self.counts[side] for side in sides},
+                "sketches": {side: b64encode(self.sketches[side].to_bytes()).decode() for side in sides},
             }
 
     def lines(self, calls: Collection[str] | None = None) -> Iterator[dict[str, Any]]:

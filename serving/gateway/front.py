@@ -108,6 +108,13 @@ class Front:
                 await self._refuse(exchange, error, scope, receive, send, raw is not None)
             elif isinstance(error, DeadlinePassed):
                 await exchange.break_off(error)
+        except asyncio.CancelledError:  # the server ends and waits no longer, as after a second SIGTERM
+            stopping = Overloaded("The server is stopping.", "Ask another, or try again shortly.", 2)
+            if exchange.status:
+                await exchange.break_off(stopping)
+            else:
+                await self._refuse(exchange, stopping, scope, receive, send, raw is not None)
+            raise
         except Exception:
             exchange.status = exchange.status or 500
             raise

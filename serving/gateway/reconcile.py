@@ -96,7 +96,7 @@ class _Ends:
         for side, ends in self._of.items():
             sums[side], counts[side] = Sketch(), 0
             for url, key in ends:
-                answer = self._get(client, url, "/v1/ledger", key)
+                answer = self._get(client, url, "/v1/ledger", key, side=side)
                 if answer is None:
                     continue
                 state = answer.json()
