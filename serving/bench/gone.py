@@ -35,7 +35,7 @@ TARGET_MS = 250.0
 LONG = 1_200
 """Tokens asked for by the client that leaves: seconds of work."""
 TRIES = 6
-_KINDS = ("completion", "stream", "question", "streamed question")
+_KINDS = ("completion", "stream")
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -43,10 +43,10 @@ def run(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         key, _ = KeyStore(folder / "home").create("client", scopes=(Scope.ASK, Scope.EXECUTE))
-        engines: dict[str, Any] = {"embedded": _measured(settings, folder, key, "", _KINDS)}
+        engines: dict[str, Any] = {"embedded": _measured(settings, folder, key, "")}
         if environment(settings).ready:
             with _vllm(settings, folder) as url:
-                engines["vllm"] = _measured(settings, folder, key, url, _KINDS[:2])
+                engines["vllm"] = _measured(settings, folder, key, url)
         else:
             engines["vllm"] = None  # not installed
     worst = [one["worst_ms"] for found in engines.values() if found for one in found["by_kind"].values()]
@@ -67,12 +67,10 @@ def _vllm(settings: Settings, folder: Path) -> Iterator[str]:
         stop_all(processes)
 
 
-def _measured(
-    settings: Settings, folder: Path, key: str, engine: str, kinds: tuple[str, ...]
-) -> dict[str, Any]:
+def _measured(settings: Settings, folder: Path, key: str, engine: str) -> dict[str, Any]:
     server = suresql(settings, "gateway", folder / "home", folder / "gateway.log", SURESQL_ENGINE_URLS=engine)
     with started(server):
-        return asyncio.run(_Leaving(server.url, key, settings.checkpoint.name, engine != "").all(kinds))
+        return asyncio.run(_Leaving(server.url, key, settings.checkpoint.name, engine != "").all())
 
 
 class _Leaving:
@@ -85,12 +83,12 @@ class _Leaving:
         self._is_vllm = is_vllm
         self._draw = random.Random(0)
 
-    async def all(self, kinds: tuple[str, ...]) -> dict[str, Any]:
+    async def all(self) -> dict[str, Any]:
         async with aiohttp.ClientSession() as session:
             idle = [await self._next_ms(session) for _ in range(TIMES)][TIMES // 4 :]
             usual = statistics.median(idle)
             by_kind = {}
-            for kind in kinds:
+            for kind in _KINDS:
                 took = [await self._left_ms(session, kind) - usual for _ in range(TIMES)]
                 stayed = [await self._left_ms(session, kind, stays=True) - usual for _ in range(STAYING)]
                 by_kind[kind] = {
@@ -141,18 +139,11 @@ class _Leaving:
             "model": self._model, "prompt": "select the ", "max_tokens": LONG, "temperature": 2.0,
             "stream": kind == "stream", **({"ignore_eos": True} if self._is_vllm else {}),
         }  # fmt: skip
-        path = "/v1/completions"
-        if "question" in kind:
-            path = "/v1/sql"
-            body = {
-                "question": f"which suppliers shipped more than {self._draw.randrange(10**6)} parts in March?",
-                "database": "demo", "stream": kind.startswith("streamed"),
-            }  # fmt: skip
         data = json.dumps(body).encode()
         where = urlsplit(self._url)
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         head = (
-            f"POST {path} HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
+            f"POST /v1/completions HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {self._key}\r\ncontent-length: {len(data)}\r\n\r\n"
         )
         writer.write(head.encode() + data)
@@ -170,4 +161,4 @@ class _Leaving:
                     return True
         if received.startswith(b"HTTP/1.1 200") and b"transfer-encoding: chunked" not in received.lower():
             return True  # an answer in one piece is sent when it is whole
-        return b"[DONE]" in received or b"event: answer" in received
+        return b"[DONE]" in received
