@@ -62,7 +62,9 @@ class Batcher(Generic[Item, Answer]):
         Where the queue is full, the last item of the tenant that has most waiting leaves it, with Overloaded as its answer.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.push(tenant, tokens, _Entry(item, future, listen))
+        self._waiting.push(
+            tenant, tokens, _Entry(item, future, listen), 0.0
+        )  # by arrival: questions take about alike
         if self.inside >= self._limit:
             contended = self._waiting.waiting(tenant) < len(self._waiting)
             out = self._waiting.overflow(tenant).future

@@ -21,8 +21,9 @@ from ..errors import LimitReached, Overloaded
 Item = TypeVar("Item")
 TOKENS_PER_S = 50.0
 """Where only tokens are expected of a request, it is taken to be as fast as that."""
-PASSED = 4.0
-"""A request that is expected to take a second more counts as come so many seconds later."""
+PASSED = 16.0
+"""A request that is expected to take a second more counts as come so many seconds later: short ones wait as with the shortest
+first, and no long one for ever (`suresql bench classes`)."""
 Order = Callable[[float, float], tuple[float, ...]]
 """The rank of a request among its tenant's, the least first, from its arrival and the time that it is expected to take (s)."""
 
