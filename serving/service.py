@@ -41,7 +41,7 @@ PipelineFactory = Callable[[Settings], Pipeline | PlainPipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
 REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
 EXPECTED_TOKENS = 1_000  # of a question with its schema and its candidates, until it is known
-LOCAL_SLOTS = 4  # completions that are put to the engine in this process at one time
+LOCAL_SLOTS = 2  # completions put to the engine in this process: one that it makes and the next; the others wait in our order
 LOAD_WAIT_S = 60.0  # how long a question waits for the model to be loaded
 _LOOK_S = 0.2  # between two looks at whether the server is stopping meanwhile
 

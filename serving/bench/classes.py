@@ -44,7 +44,7 @@ LONG_PROMPTS = (
     "the ",
 )
 LOADS, SIMULATED, SEEDS = (0.7, 0.9), 2_000, 3
-REAL_LOAD, REAL = 0.9, 100
+REAL_LOAD, REAL = 0.75, 150
 REAL_ORDERS = (
     "first_come", "static_thresholds", "shortest_first", "self_tuning_clusters", "arrival_plus_16_times_expected",
 )  # fmt: skip

@@ -30,7 +30,7 @@ from .processes import gateway, mock_engine, redis
 __all__ = ["gateway", "load", "mock_engine", "run"]
 
 PLAIN, STREAMS, ROUNDS, AT_ONCE = 600, 200, 3, 8
-REAL_REQUESTS, REAL_TOKENS, REAL_ROUNDS = 16, 24, 12
+REAL_REQUESTS, REAL_TOKENS, REAL_ROUNDS = 16, 128, 12
 PEERS_EVERY = 4
 VLLM_START_S = 240.0
 PROMPT = "select the suppliers that are in Germany and shipped late in March, with their parts; " * 4
