@@ -35,6 +35,11 @@ WAY = 3
 """Of answering: raised with every change of it, so that answers made in another way are not taken for these."""
 QUICK = (Choice(0.03, True, False),)
 """Where many fits are made, one way of fitting stands for all."""
+SHARED = (
+    frozenset(("view_probability", "view_steadiness")),
+    frozenset(("coverage", "better_name", "evidence")),
+)
+"""Signals that read one and the same scoring, or alignment, which is made once."""
 DEFAULT_SHARE = 0.25
 """Of the time of writing the SQL that the default profile's signals may take: 0.3 less what times differ between runs."""
 
@@ -150,9 +155,19 @@ def profile_signals(profile: Profile, judged: Sequence[Judged]) -> tuple[str, ..
 
 def cost_share(judged: Sequence[Judged], names: Collection[str]) -> float:
     """The time of these signals as a share of the time of writing the SQL; 0 where that was not taken."""
-    spent = sum(signal["ms"] for one in judged for signal in one.signals if signal["name"] in names)
     written = sum(one.generation_ms for one in judged)
-    return spent / written if written else 0.0
+    return sum(_spent(one, names) for one in judged) / written if written else 0.0
+
+
+def _spent(one: Judged, names: Collection[str]) -> float:
+    """Milliseconds of these signals alone: whichever of several that share their work came first has paid for all."""
+    ms = {signal["name"]: float(signal["ms"]) for signal in one.signals}
+    spent = sum(ms.get(name, 0.0) for name in names)
+    for group in SHARED:
+        payer = max((name for name in group if name in ms), key=lambda name: ms[name], default=None)
+        if payer is not None and payer not in names and not group.isdisjoint(names):
+            spent += ms[payer]
+    return spent
 
 
 def _brier(judged: Sequence[Judged], names: Sequence[str]) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.assembly import load_fusion
-from serving.calibration import calibrate, weights_digest
-from serving.errors import CheckpointError
+from serving.calibration import answers_key, calibrate, cost_share, is_ours, weights_digest
+from serving.errors import CheckpointError, EvaluationError
 from serving.evaluation import Judged
 from serving.settings import Settings
 from sqlconf.likelihood import likelihood
@@ -66,3 +66,28 @@ def test_lines_without_known_sql_are_not_fitted_on(predictions: Path, tmp_path: 
     unknown = Judged("u", "SELECT 1", 0.5, [], None, "d0", False, None).line()
     predictions.write_text(unknown * 30 + predictions.read_text())
     assert calibrate([predictions], tmp_path / "fusion.json")["n"] == 60
+
+
+def test_signals_that_share_their_work_cost_it_whichever_of_them_is_taken() -> None:
+    signals = [
+        {"name": "view_probability", "value": 0.5, "ms": 20.0}, {"name": "view_steadiness", "value": 0.5, "ms": 0.1},
+        {"name": "likelihood", "value": 0.5, "ms": 1.0},
+    ]  # fmt: skip
+    judged = [Judged(1, "SELECT 1", 0.5, signals, True, "d", False, None, generation_ms=100.0)]
+    assert cost_share(judged, ["likelihood"]) == pytest.approx(0.01)
+    assert cost_share(judged, ["view_steadiness"]) == pytest.approx(0.201)
+    assert cost_share(judged, ["view_probability"]) == pytest.approx(0.2)
+    assert cost_share(judged, ["view_probability", "view_steadiness"]) == pytest.approx(0.201)
+
+
+def test_answers_of_a_served_model_are_kept_apart_from_the_checkpoints(weights: Path) -> None:
+    ours = Settings(checkpoint=weights)
+    urls = ("http://127.0.0.1:1",)
+    theirs = Settings(checkpoint=weights, engine_urls=urls, engine_model="smol/lm 2", engine_format="plain")
+    assert is_ours(ours) and not is_ours(theirs)
+    assert answers_key(ours) != answers_key(theirs) and "/" not in answers_key(theirs)
+    assert answers_key(
+        Settings(checkpoint=weights, engine_urls=urls, engine_format="references")
+    ) == answers_key(ours)
+    with pytest.raises(EvaluationError, match="SURESQL_ENGINE_MODEL|not said"):
+        answers_key(Settings(checkpoint=weights, engine_urls=urls))
