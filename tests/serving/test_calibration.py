@@ -89,5 +89,5 @@ def test_answers_of_a_served_model_are_kept_apart_from_the_checkpoints(weights: 
     assert answers_key(
         Settings(checkpoint=weights, engine_urls=urls, engine_format="references")
     ) == answers_key(ours)
-    with pytest.raises(EvaluationError, match="SURESQL_ENGINE_MODEL|not said"):
+    with pytest.raises(EvaluationError, match="is not said"):
         answers_key(Settings(checkpoint=weights, engine_urls=urls))
