@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server import Server
 
+from serving.engines.vllm import environment
 from serving.gateway.kimi_calls import CallReader, CallsInAnswers
 from serving.settings import WEIGHTS, Settings
 
@@ -157,6 +158,7 @@ def gathered(chunks: Any) -> tuple[str, list[dict[str, str]], list[str]]:
 
 
 CALLS = [("get_weather", '{"city": "Zürich"}'), ("get_weather", '{"city": "<|tool_call"}')]
+EASY = [("get_weather", '{"city": "Bern"}')]
 EXPECTED = [
     {"id": f"functions.get_weather:{i}", "name": "get_weather", "arguments": arguments}
     for i, (_, arguments) in enumerate(CALLS)
@@ -314,3 +316,26 @@ def test_many_streams_at_one_time_keep_their_calls_apart(kimi: KimiLike, through
             return await asyncio.gather(*(one(client) for _ in range(8)))
 
     assert asyncio.run(many()) == [("", EXPECTED, ["tool_calls"])] * 8
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(not environment(Settings()).ready, reason="vLLM is not installed")
+def test_vllm_without_a_parser_of_calls_has_them_read_by_the_gateway(tmp_path: Path) -> None:
+    """The model is made to write them: ours would not by itself."""
+    options: dict[str, Any] = {"checkpoint": WEIGHTS / "nano", "engine": "vllm", "engine_timeout_s": 400}
+    server = Server(Settings(home=tmp_path, engine_tools="kimi", **options))
+    try:
+        with client_of(server) as client:
+            asked: Any = {
+                "model": "nano", "messages": QUESTION, "tools": [WEATHER], "max_tokens": 200,
+                "extra_body": {"structured_outputs": {"choice": [written(EASY)]}},
+            }  # fmt: skip
+            found = client.chat.completions.create(**asked).choices[0]
+            calls: Any = found.message.tool_calls
+            assert [(one.function.name, one.function.arguments) for one in calls] == EASY
+            assert found.finish_reason == "tool_calls"
+            _, streamed, reasons = gathered(client.chat.completions.create(**asked, stream=True))
+            assert [(one["name"], one["arguments"]) for one in streamed] == EASY
+            assert reasons == ["tool_calls"]
+    finally:
+        server.stop()
