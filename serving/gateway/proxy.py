@@ -161,4 +161,6 @@ def start_of(fields: dict[str, Any]) -> str:
     if prompt is None:
         messages = fields.get("messages")
         prompt = messages[0] if isinstance(messages, list) and messages else ""
+    if isinstance(prompt, list):
+        prompt = prompt[:1_024]
     return prompt if isinstance(prompt, str) else json.dumps(prompt)[:4_096]
