@@ -1,6 +1,7 @@
 """OpenAI's own client against our routes, with the engine in the process and with a SureSQL behind a SureSQL."""
 
 import asyncio
+import json
 import math
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import Any
 import openai
 import pytest
 from server import Server
+from typer.testing import CliRunner
 
 from corpus.references import EOS
+from serving.cli.main import app
 from serving.engines.embedded import EmbeddedEngine
 from serving.engines.opening import open_engine
 from serving.errors import ServingError
@@ -267,3 +270,17 @@ def test_a_ledger_that_is_not_told_is_an_error_that_says_whose(audited: tuple[Se
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(ServingError, match="cannot be asked"):
             reconcile([nowhere], [], "key")
+
+
+def test_the_command_says_so_and_its_status_too(audited: tuple[Server, Server, str]) -> None:
+    gateway, engine, key = audited
+    arguments = ["ledger", "--gateway", gateway.url, "--engine", engine.url, "--key", key]
+    agreeing = CliRunner().invoke(app, [*arguments, "--json"])
+    assert agreeing.exit_code == 0 and json.loads(agreeing.stdout)["unexplained"] == 0
+    engine.app.state.service.calls.note("did", "00000000000000cc", 5, "lost")
+    try:
+        differing = CliRunner().invoke(app, arguments)
+    finally:
+        engine.app.state.service.calls.note("did", "00000000000000cc", -5)
+    assert differing.exit_code == 1
+    assert "00000000000000cc" in differing.output and "1 of them unexplained" in differing.output
