@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from corpus.contents import Contents
+from corpus.demo import demo_schema
 from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.agreement import Agreement, DistinctRows, NonEmpty, ResultProbability
@@ -27,6 +28,7 @@ from sqlconf.views import Views
 
 from .calibration import abstain_threshold, weights_digest
 from .candidates import Context
+from .database_key import database_key
 from .engines import Engine
 from .engines.chat_engine import ChatEngine
 from .engines.opening import open_engine
@@ -67,6 +69,7 @@ def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
         signal_limit_s=settings.signal_limit_s,
         run_candidates=settings.run_candidates,
         by_statement=[(Shape(), 2.0), (Grounding(contents_of), 1.0)],
+        learned=[database_key(demo_schema())],
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -178,10 +178,12 @@ class Pipeline:
         by_statement: Sequence[tuple[Signal, float]] = (),
         grammar: Vocabulary | None = None,
         narrowed: bool = True,
+        learned: Collection[str] = (),
         signal_limit_s: float | None = None,
     ) -> None:
         """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction.
-        With `narrowed`, each question is also put with the part of the schema alone that it is about.
+        With `narrowed`, each question is also put with the part of the schema alone that it is about, but on databases
+        whose key is among `learned`: those the model was trained on as a whole, and knows only so.
         """
         self.engine = engine
         self.signals = list(signals)
@@ -196,6 +198,7 @@ class Pipeline:
         self._by_statement = list(by_statement)
         self._grammar = grammar
         self._narrowed = narrowed
+        self._learned = frozenset(learned)
         self._signal_limit_s = signal_limit_s
 
     def adopt(self, fusion: Fusion, abstain_below: float, known: Mapping[str, float]) -> None:
@@ -270,7 +273,7 @@ class Pipeline:
         """The question with the whole schema, and again with the part of it that it is about, where that is less."""
         schema, contents = database.schema(), database.contents()
         whole = references.ask(text, schema, contents, near=self.near)
-        if not self._narrowed:
+        if not self._narrowed or database_key(schema) in self._learned:
             return [whole]
         narrow = references.ask_narrowly(text, schema, contents, near=self.near)
         less = len(narrow.binding.columns) < len(whole.binding.columns)

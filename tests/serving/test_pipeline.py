@@ -15,6 +15,7 @@ from corpus.references import YES, Prompt, ask, ask_narrowly
 from corpus.telling import tell_prompt
 from serving.assembly import load_pipeline
 from serving.candidates import Context
+from serving.database_key import database_key
 from serving.databases import Database
 from serving.engines import Completion
 from serving.engines.embedded import EmbeddedEngine
@@ -225,10 +226,10 @@ def test_what_the_whole_schema_and_its_part_agree_on_wins(database: Database) ->
     (answer,) = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"])).ask([(question, database)])
     assert answer.sql.casefold() == counted.casefold()
     assert answer.signals[0].value == pytest.approx(0.5 / 0.75)
-    (answer,) = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"]), narrowed=False).ask(
-        [(question, database)]
-    )
-    assert answer.sql.casefold() == "select id from suppliers"
+    for whole_alone in ({"narrowed": False}, {"learned": [database_key(database.schema())]}):
+        alone = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"]), **whole_alone)  # type: ignore[arg-type]
+        (answer,) = alone.ask([(question, database)])
+        assert answer.sql.casefold() == "select id from suppliers"
 
 
 def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(database: Database) -> None:
