@@ -168,6 +168,10 @@ def _add_routes(app: FastAPI) -> None:
     @app.get("/readyz", summary="Whether questions can be asked", response_model=dict[str, str])
     async def readyz(request: Request) -> JSONResponse | dict[str, str]:
         service = _service(request)
+        if service.ready and service.engines_away:
+            return responses.error_response(
+                Overloaded("No engine answers.", "They are asked again every half a second.", 2)
+            )
         if service.ready:
             return {"status": "ready"}
         if service.failure is not None:

@@ -87,6 +87,11 @@ class Service:
         return self._batcher is not None and not self.draining
 
     @property
+    def engines_away(self) -> bool:
+        """Whether the engine is elsewhere, and none of its servers answers."""
+        return self.proxy is not None and not any(one.healthy for one in self.proxy.replicas.all)
+
+    @property
     def waiting(self) -> int:
         """Questions that wait or are being answered."""
         return self._waiting_load + (self._batcher.inside if self._batcher else 0)

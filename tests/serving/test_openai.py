@@ -4,10 +4,12 @@ import asyncio
 import json
 import math
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from server import Server
@@ -203,6 +205,26 @@ def test_a_gateway_tries_a_server_that_is_down_no_more_and_fails_nothing(
         assert not down.healthy
     finally:
         server.stop()
+
+
+def test_a_gateway_whose_engines_are_all_away_is_not_ready_but_alive(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"checkpoint": checkpoint, "candidates": 2, "max_tokens": 8, "threads": 1}
+    engine = Server(Settings(**options, home=tmp_path / "engine"))
+    gateway = Server(Settings(**options, home=tmp_path / "gateway", engine_urls=(engine.url,)))
+    try:
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+        engine.stop()
+        until = time.monotonic() + 30
+        while (ready := httpx.get(gateway.url + "/readyz")).status_code == 200 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert ready.status_code == 503
+        assert ready.json()["error"]["message"] == "No engine answers."
+        assert httpx.get(gateway.url + "/healthz").status_code == 200
+    finally:
+        gateway.stop()
+        engine.stop()
 
 
 @pytest.fixture(scope="module")
