@@ -97,7 +97,9 @@ def ask(
     """Prompt for SQL. `shuffle` reorders tables and columns (training), which keeps numbers from being learnt by heart;
     `near` finds names that mean about the same as a word.
     """
-    schema = schema.without_repeats()
+    stored = schema.without_repeats()
+    if stored is not schema:
+        schema, contents = stored, contents.within(table.name for table in stored.tables)
     if len(schema.tables) > MAX_TABLES or sum(len(table.columns) for table in schema.tables) > MAX_COLUMNS:
         schema = relevant(question, schema, contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS)
         contents = contents.within(table.name for table in schema.tables)  # what others hold is no value here

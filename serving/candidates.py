@@ -169,7 +169,7 @@ def _runnable(one: _Statement, database: Database, run: bool) -> _Runnable:
 
 
 def _reads_nothing(sql: str, database: Database) -> bool:
-    """Whether a table that it reads is empty: whatever was asked, the rows are the same then, and say nothing of the SQL."""
+    """Whether a table that it reads is empty: most statements then give the same rows, which say nothing of the SQL."""
     statement = read_statement(sql)
     if statement is None:
         return False

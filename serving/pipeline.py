@@ -87,7 +87,7 @@ class LanguageModel:
 
     def view_logprobs(self, answers: Sequence[Answer]) -> list[tuple[tuple[float, ...], ...] | None]:
         """What the model thinks of each answer's SQL where the schema stands in VIEWS other orders, the same for all
-        questions on a schema: its part of the prompt is then read once.
+        questions that were answered with the whole of it: its part of the prompt is then read once.
         """
         return self._on_contexts(answers, self._view)
 

@@ -115,7 +115,7 @@ _AMOUNTS = frozenset(["quantity", "amount", "units", "count", "copies", "pieces"
 
 
 def revenue(pen: Pen) -> Draft:
-    """Price times quantity, summed: in all, or for each of a category or of a parent."""
+    """Price times quantity, summed: in all, or for each parent."""
     fit = []
     for entity in pen.facts.entities:
         prices = [f for f in entity.of("number") if f.said.split()[-1] in _PRICES]

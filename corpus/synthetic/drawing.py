@@ -98,7 +98,8 @@ def synthetic_questions(
                 continue
             kind, question, sql = drawn
             asked.add(question.casefold())
-            if connection is not None and not _answers(connection, sql) and rng.random() >= EMPTY_KEPT:
+            answered = connection is None or _answers(connection, sql)
+            if answered is None or (not answered and rng.random() >= EMPTY_KEPT):
                 continue
             examples.append(Example(f"{db_id}-{seed}-{len(examples)}-{kind}", question, sql, db_id))
     finally:
@@ -124,11 +125,11 @@ def _past(due: float) -> bool:
     return time.monotonic() > due
 
 
-def _answers(connection: sqlite3.Connection, sql: str) -> bool:
-    """Whether the query runs in time and gives more than nothing, a lone NULL or a lone 0."""
+def _answers(connection: sqlite3.Connection, sql: str) -> bool | None:
+    """Whether the query gives more than nothing, a lone NULL or a lone 0; None where it fails, or not in time."""
     connection.set_progress_handler(partial(_past, time.monotonic() + SECONDS), 2_000)
     try:
         rows = connection.execute(sql).fetchmany(2)
     except sqlite3.Error:
-        return False
+        return None
     return bool(rows) and (len(rows) > 1 or any(value not in (None, 0) for value in rows[0]))

@@ -148,6 +148,8 @@ class Entity:
     link: bool
     flags: tuple[Field, ...] = ()
     """Columns of yes and no: of each the value for yes, then that for no."""
+    people: tuple[tuple[str, str], ...] = ()
+    """First and last names that stand in one row."""
 
     @property
     def many(self) -> str:
@@ -262,7 +264,21 @@ def _entity(schema: Schema, table: Table, connection: sqlite3.Connection | None)
     fields = [f for f in fields if said[f.said] == 1]
     own = [f for f in fields if f.role != "key"]
     link = len({k.ref_table for k in schema.joins if k.table == table.name}) > 1 and len(own) <= 2
-    return Entity(table.name, table_phrase(table.name), tuple(fields), key, len(rows), link, tuple(flags))
+    people = _people(table, fields, rows)
+    return Entity(
+        table.name, table_phrase(table.name), tuple(fields), key, len(rows), link, tuple(flags), people
+    )
+
+
+def _people(table: Table, fields: list[Field], rows: list[tuple[object, ...]]) -> tuple[tuple[str, str], ...]:
+    at = {c.name: i for i, c in enumerate(table.columns)}
+    first, last = ([at[f.name] for f in fields if f.said == said] for said in ("first name", "last name"))
+    if not first or not last:
+        return ()
+    pairs = [(row[first[0]], row[last[0]]) for row in rows]
+    return tuple(
+        (a, b) for a, b in pairs if isinstance(a, str) and isinstance(b, str) and _clean(a) and _clean(b)
+    )
 
 
 def _flag(table: Table, column: Column, values: set[object]) -> Field | None:

@@ -8,15 +8,21 @@ from corpus.synthetic.pen import COMPARATIVES, Pen
 from corpus.synthetic.single import Draft
 from corpus.synthetic.wording import expand
 
+_HOW = {  # last word of a column: how it is asked for
+    "age": "old", "price": "expensive", "cost": "expensive", "height": "tall", "weight": "heavy", "length": "long",
+    "duration": "long", "distance": "long", "milliseconds": "long", "minutes": "long", "seconds": "long", "size": "large",
+    "area": "large", "capacity": "large", "population": "large", "speed": "fast", "bytes": "large", "total": "large",
+    "amount": "large",
+}  # fmt: skip
+
 
 def _who(pen: Pen, entity: Entity) -> tuple[str, str]:
     """A thing by its name alone: SQL with `{a}` for its alias and a column each, and the name as said."""
     titles = titles_of(entity)
-    first = [str(v) for v in titles[0].values]
-    value = pen.rng.choice(first)
     if len(titles) == 1:
+        value = str(pen.rng.choice(titles[0].values))
         return f"{{a}}.{column(titles[0])} = {literal(value)}", pen.spoken(value)
-    second = pen.rng.choice([str(v) for v in titles[1].values])
+    value, second = pen.rng.choice(entity.people)
     sql = f"{{a}}.{column(titles[0])} = {literal(value)} AND {{a}}.{column(titles[1])} = {literal(second)}"
     return sql, pen.value(f"{value} {second}")
 
@@ -147,10 +153,9 @@ def most_of(pen: Pen) -> Draft:
     adjective = pen.adjective(key, entity, high)
     slots = {**pen.things(entity), **pen.said([key], entity), "adj": adjective}
     slots["high"] = expand(pen.rng, "high" if high else "low")
-    slots["how"] = {"age": "old", "price": "expensive", "height": "tall", "weight": "heavy"}.get(
-        key.said.split()[-1], "long" if adjective == "longest" else "large"
-    )
-    words = pen.say("most of adjective" if adjective else "most of", **slots)
+    slots["how"] = _HOW.get(key.said.split()[-1], "")
+    rule = "most of adjective" if adjective and slots["how"] else "most of"
+    words = pen.say(rule, **slots)
     return words, f"SELECT {'max' if high else 'min'}({column(key)}) FROM {quoted(entity.table)}"
 
 

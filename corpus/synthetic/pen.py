@@ -113,8 +113,8 @@ class Pen:
 
     def verb(self, post: str) -> str:
         """The condition as what the things do: "that have an age above 30" is "have an age above 30"."""
-        for start, verb in (("that ", ""), ("with ", "have "), ("whose ", "have "), ("having ", "have ")):
-            if post.startswith(start) and start != "whose ":
+        for start, verb in (("that ", ""), ("with ", "have "), ("having ", "have ")):
+            if post.startswith(start):
                 return verb + post.removeprefix(start)
         if re.match(r"(whose|where|for which|excluding|by the name|after|since|until|up to|without)\b", post):
             return f"are there {post}"
@@ -176,7 +176,7 @@ class Pen:
         """The question as typed: spacing, case, marks at the end, the values put in."""
         text = finish(text)
         asks = re.match(
-            r"(what|which|who|how|in what|in how|for which|are|is|do|can|could)\b", text
+            r"(what|which|who|how|in what|in which|in how|for which|are|is|do|can|could)\b", text
         ) or re.search(r", (what|which|how)\b", text)
         asked = asks is not None and "? " not in text
         style = self.rng.random()

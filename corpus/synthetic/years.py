@@ -61,9 +61,11 @@ def done_on(pen: "Pen", field: Field, entity: Entity) -> str:
     """What was done on that date ("hired"), or nothing where the column's name does not tell or another rivals it."""
     words = field.said.split()
     said = [_DONE[word] for word in words if word in _DONE]
-    if said:
-        return pen.rng.choice(said[0])
-    return "" if len([f for f in entity.fields if f.year or f.role == "date"]) > 1 else "-"
+    others = [f for f in entity.fields if f is not field and (f.year or f.role == "date")]
+    done = pen.rng.choice(said[0]) if said else ""
+    if done and not any(done in _DONE.get(word, ()) for other in others for word in other.said.split()):
+        return done
+    return "" if others else "-"
 
 
 def in_year(pen: "Pen", field: Field, entity: Entity) -> Condition:
@@ -77,10 +79,10 @@ def in_year(pen: "Pen", field: Field, entity: Entity) -> Condition:
         words, sql = f"{name} {day.year}", f"strftime('%Y-%m', {{c}}) = '{day:%Y-%m}'"
         if pen.rng.random() < 0.15:
             words = f"{day:%Y-%m}"
-        return Condition(field, sql, _post(pen, "=", done, col, pen.value(words)))
+        return Condition(field, sql, _worded(pen, "month", done, col, {"v": pen.value(words)}))
     if roll < 0.26:
         sql = f"strftime('%m', {{c}}) = '{day:%m}'"
-        return Condition(field, sql, _post(pen, "=", done, col, pen.value(f"{day:%B}")))
+        return Condition(field, sql, _worded(pen, "month", done, col, {"v": pen.value(f"{day:%B}")}))
     op = pen.rng.choice(("=", "=", "=", "=", ">", "<", ">=", "<=", "between"))
     year, slots = day.year, {"v": pen.value(str(day.year))}
     if op == "between":
@@ -96,13 +98,9 @@ def in_year(pen: "Pen", field: Field, entity: Entity) -> Condition:
     return Condition(field, sql, _worded(pen, op, done, col, slots))
 
 
-def _post(pen: "Pen", op: str, done: str, col: str, v: str) -> str:
-    return _worded(pen, op, done, col, {"v": v})
-
-
 def _worded(pen: "Pen", op: str, done: str, col: str, slots: dict[str, str]) -> str:
     if done == "-" and pen.rng.random() < 0.6:
-        return pen.say(f"year {op}", **slots)
+        return pen.say("month" if op == "month" else f"year {op}", **slots)
     if done not in ("", "-") and pen.rng.random() < 0.7:
         when = pen.say(f"when {op}", **slots)
         if done.startswith("that ") or pen.rng.random() < 0.75:

@@ -60,12 +60,44 @@ def _without_parts(sql: str) -> str:
 def test_a_year_or_month_compared_with_stands_in_the_question(examples: list[Example]) -> None:
     found = 0
     for example in examples:
-        for form, text in re.findall(r"strftime\('([^']*)', [^)]*\) = '([^']*)'", example.sql or ""):
-            names = (calendar.month_name, calendar.month_abbr)
-            said = [text, *(some[int(text[-2:])] for some in names)] if "%m" in form else [text]
-            assert any(one.casefold() in example.question.casefold() for one in said), example
+        asked = example.question.casefold()
+        for form, text in re.findall(
+            r"strftime\('([^']*)', [^)]*\) (?:[<>=]+|BETWEEN) '([^']*)'", example.sql or ""
+        ):
+            if "%m" in form:
+                number = int(text[-2:])
+                names = {calendar.month_name[number].casefold(), calendar.month_abbr[number].casefold()}
+                assert text in asked or names & set(re.findall(r"[a-z]+", asked)), example
+            if "%Y" in form:
+                assert text[:4] in asked, example
             found += 1
     assert found
+
+
+def test_a_person_is_named_by_names_of_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "staff.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE TABLE employee (employee_id INTEGER PRIMARY KEY, first_name TEXT, last_name TEXT, age INTEGER,"
+        " reports_to INTEGER REFERENCES employee (employee_id))"
+    )
+    people = [("Ana", "Costa"), ("Ben", "Hill"), ("Cleo", "Ito"), ("Dan", "Novak")]
+    connection.executemany(
+        "INSERT INTO employee VALUES (?, ?, ?, ?, ?)",
+        [(i, *name, 30 + i, None if i == 0 else 0) for i, name in enumerate(people)],
+    )
+    connection.commit()
+    connection.close()
+    named, bosses = 0, 0
+    for example in synthetic_questions(120, 3, read_schema(path), path, "staff"):
+        sql = example.sql or ""
+        both = re.search(r"first_name = '(\w+)' AND (?:T\d\.)?last_name = '(\w+)'", sql)
+        if both and " OR " not in sql and example.id.endswith(("of_named", "than_named", "superior")):
+            assert both.groups() in people, sql
+            named += 1
+        bosses += "T1.reports_to = T2.employee_id" in sql
+    assert named
+    assert bosses
 
 
 def test_texts_compared_with_stand_in_the_data(demo: Path, examples: list[Example]) -> None:

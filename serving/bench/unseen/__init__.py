@@ -1,4 +1,4 @@
-"""Questions of an independent author on databases that training never saw, as people put them.
+"""Questions of two independent authors, one for each part, on databases that training never saw, as people put them.
 
 Of each database a file NAME-development.jsonl, read while working, or NAME-test.jsonl, which nobody reads; the databases are
 NAME.sql beside it, or, of Northwind and Chinook, among the data sets (SURESQL_DATA), without which their questions are
