@@ -33,8 +33,8 @@ def tell(question: int, kind: str, content: dict[str, Any]) -> None:
         listener(kind, content)
 
 
-class Telling:
-    """A signal whose readings are told as soon as they are there."""
+class AroundSignal:
+    """What stands around a signal and measures by it; `questions` are the numbers of the answers in their batch."""
 
     def __init__(self, signal: Signal, questions: Sequence[int]) -> None:
         self._signal = signal
@@ -47,6 +47,10 @@ class Telling:
     @property
     def cost(self) -> Cost:
         return self._signal.cost
+
+
+class Telling(AroundSignal):
+    """A signal whose readings are told as soon as they are there."""
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         started = time.perf_counter()

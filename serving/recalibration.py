@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corpus import held_out
 from corpus.errors import CorpusError
@@ -12,6 +13,10 @@ from .calibration import answers_key
 from .errors import EvaluationError
 from .evaluation import Progress, evaluate
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+    from .plain import PlainPipeline
 
 log = logging.getLogger(__name__)
 SPIDER, DEMO, SEED = 600, 400, 1
@@ -22,8 +27,6 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     """Files of judged answers, all signals measured, under the settings' home; what is there of these weights is not made
     again. Raises EvaluationError.
     """
-    from .assembly import load_pipeline
-
     folder = settings.home / "calibration" / answers_key(settings)
     try:
         questions = [
@@ -32,16 +35,23 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
         ]
     except (CorpusError, OSError) as error:
         raise EvaluationError(f"The calibration questions cannot be written: {error}") from error
-    update = {
-        "profile": "thorough",
-        "fusion": folder / "none.json",
-        "precision": None,
-        "signal_limit_s": 600.0,
-    }
-    pipeline = load_pipeline(settings.model_copy(update=update))
+    pipeline = measuring_all(settings, folder)
     found = []
     for file in questions:
         out = file.with_name("predictions.jsonl")
         evaluate(pipeline, file, file.parent, out, resume=out.exists(), progress=progress)
         found.append(out)
     return found
+
+
+def measuring_all(settings: Settings, folder: Path) -> Pipeline | PlainPipeline:
+    """The pipeline with every signal there is, none given up on for its time, before any calibration: `folder` holds none."""
+    from .assembly import load_pipeline
+
+    update = {
+        "profile": "thorough",
+        "fusion": folder / "none.json",
+        "precision": None,
+        "signal_limit_s": 600.0,
+    }
+    return load_pipeline(settings.model_copy(update=update))

@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sqlconf.signal import Answer, Cost, Reading, Signal
+from sqlconf.signal import Answer, Reading, Signal
 
+from .progress import AroundSignal
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -238,20 +239,8 @@ def headers() -> dict[str, str]:
     return {}
 
 
-class _Traced:
+class _Traced(AroundSignal):
     """A signal with a span around its measuring."""
-
-    def __init__(self, signal: Signal, questions: Sequence[int]) -> None:
-        self._signal = signal
-        self._questions = questions
-
-    @property
-    def name(self) -> str:
-        return self._signal.name
-
-    @property
-    def cost(self) -> Cost:
-        return self._signal.cost
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
         with stage(f"signal {self.name}", self._questions) as spans:

@@ -1,6 +1,5 @@
 """Questions on dates: what was when, how much per year, in SQLite's strftime."""
 
-import re
 from collections.abc import Sequence
 
 from corpus.synthetic.condition import Condition, column, quoted
@@ -10,49 +9,47 @@ from corpus.synthetic.single import Draft, aggregates
 from corpus.synthetic.years import dates, done_on, in_year
 
 
-def _part(form: str, field: Field, alias: str = "") -> str:
-    return f"strftime('{form}', {column(field, alias)})"
+def _part(form: str, field: Field) -> str:
+    return f"strftime('{form}', {column(field)})"
 
 
-def per_year(pen: Pen) -> Draft:
-    """How many, or an aggregate, for each year of a date."""
+def _dated(pen: Pen) -> tuple[Entity, Field, str, str]:
+    """A table, a date of it, what was done then (" hired", or nothing), and the end of the name of rules that say which date is
+    meant: none is needed where there is but one.
+    """
     entity = pen.entity(dates)
     field = pen.rng.choice(dates(entity))
     done = done_on(pen, field, entity)
     if done == "":
         raise IndexError("several dates, of which nothing tells")
+    alone = len([f for f in entity.fields if f.year or f.role == "date"]) == 1
+    return entity, field, "" if done == "-" else f" {done}", "" if alone else " done"
+
+
+def per_year(pen: Pen) -> Draft:
+    """How many, or an aggregate, for each year of a date."""
+    entity, field, done, rule = _dated(pen)
     numbers = [f for f in entity.of("number") if not f.year]
     month = pen.rng.random() < 0.15
     part = _part("%Y-%m" if month else "%Y", field)
-    unit = "month" if month else "year"
-    slots = {**pen.things(entity), "unit": unit, "done": f" {done}" if re.match(r"[a-z]", done) else ""}
+    slots = {**pen.things(entity), "unit": "month" if month else "year", "done": done}
     if numbers and pen.rng.random() < 0.4:
         sql, said = aggregates(pen, entity, pen.rng.choice(numbers))
-        words = pen.say("aggregate per year", **slots, aggs=said)
+        words = pen.say(f"aggregate per year{rule}", **slots, aggs=said)
     else:
-        sql, words = "count(*)", pen.say("count per year", **slots)
+        sql, words = "count(*)", pen.say(f"count per year{rule}", **slots)
     shown = f"{part}, {sql}" if pen.rng.random() < 0.8 else f"{sql}, {part}"
     return words, f"SELECT {shown} FROM {quoted(entity.table)} GROUP BY {part}"
 
 
 def busiest_year(pen: Pen) -> Draft:
     """The year with the most rows."""
-    entity = pen.entity(dates)
-    field = pen.rng.choice(dates(entity))
-    done = done_on(pen, field, entity)
-    if done == "":
-        raise IndexError("several dates, of which nothing tells")
+    entity, field, done, rule = _dated(pen)
     part, few = _part("%Y", field), pen.rng.random() < 0.25
-    words = pen.say(
-        "busiest year",
-        **pen.things(entity),
-        done=f" {done}" if re.match(r"[a-z]", done) else "",
-        most="fewest" if few else "most",
-    )
-    order = "ASC" if few else "DESC"
-    return (
-        words,
-        f"SELECT {part} FROM {quoted(entity.table)} GROUP BY {part} ORDER BY count(*) {order} LIMIT 1",
+    slots = {**pen.things(entity), "done": done, "most": "fewest" if few else "most"}
+    words = pen.say(f"busiest year{rule}", **slots)
+    return words, (
+        f"SELECT {part} FROM {quoted(entity.table)} GROUP BY {part} ORDER BY count(*) {'ASC' if few else 'DESC'} LIMIT 1"
     )
 
 

@@ -24,6 +24,9 @@ def chain(pen: Pen) -> tuple[Edge, Edge, str]:
         if a.parent.table == b.child.table and b.parent.table not in (a.child.table, a.parent.table)
     ]
     low, up = pen.rng.choice(pairs)
+    ends = (low.child.table, up.parent.table)
+    if sum((a.child.table, b.parent.table) == ends for a, b in pairs) > 1:
+        raise IndexError("two ways lead there, of which nothing tells")
     if any(e.child.table == low.child.table and e.parent.table == up.parent.table for e in pen.facts.edges):
         raise IndexError("the child has a key of the top itself, which would be meant")
     from_ = (

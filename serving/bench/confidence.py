@@ -32,6 +32,7 @@ from ..calibration import (
 )
 from ..errors import EvaluationError
 from ..evaluation import Judged, evaluate, read_predictions
+from ..recalibration import measuring_all
 from ..settings import Settings
 from .outputs import Outputs, demo_questions_in, keep_outputs, spider_questions_in
 from .peers import Peers, peer_scores
@@ -81,15 +82,7 @@ def predictions(
     known = {str(one["id"]) for one in map(json.loads, questions.read_text(encoding="utf-8").splitlines())}
     made = {str(one.id) for one in read_predictions(out)} if out.exists() else set()
     if made != known or not samples.exists():
-        from ..assembly import load_pipeline
-
-        update = {
-            "profile": "thorough",
-            "fusion": folder / "none.json",
-            "precision": None,
-            "signal_limit_s": 600.0,
-        }
-        pipeline = load_pipeline(settings.model_copy(update=update))
+        pipeline = measuring_all(settings, folder)
         evaluate(pipeline, questions, databases, out, resume=made <= known)
         keep_outputs(pipeline, questions, databases, read_predictions(out), samples)
     return read_predictions(out), Outputs.read(samples, read_predictions(out))

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from judged import write_judged
 
 from serving.app import create_app
 from serving.calibration import calibrate
 from serving.databases import Database
 from serving.engines import Completion
 from serving.errors import FeedbackUnavailable, UnknownAnswer
-from serving.evaluation import Judged, read_predictions
+from serving.evaluation import read_predictions
 from serving.feedback import EVERY, Feedback, drift
 from serving.pipeline import Pipeline
 from serving.settings import Settings
@@ -129,14 +130,7 @@ def test_labels_of_one_kind_alone_make_no_calibration_and_the_old_one_stays(
 
 
 def test_what_shipped_is_part_of_every_refit(tmp_path: Path, pipeline: Pipeline, shop: Path) -> None:
-    dice = random.Random(2)
-    lines = []
-    for i in range(80):
-        value = dice.random()
-        signals = [{"name": "likelihood", "value": value, "ms": 0.0, "note": "", "cost": 0}]
-        lines.append(Judged(i, "SELECT 1", value, signals, value > 0.5, f"d{i % 4}", False, None).line())
-    (tmp_path / "p.jsonl").write_text("".join(lines))
-    calibrate([tmp_path / "p.jsonl"], tmp_path / "fusion.json")
+    calibrate([write_judged(tmp_path / "p.jsonl", 2)], tmp_path / "fusion.json")
     feedback = open_in(tmp_path / "labels", pipeline, tmp_path / "readings.jsonl")
     ((name, _),) = answered(feedback, pipeline, shop, 1)
     feedback.label(name, True)

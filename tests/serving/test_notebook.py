@@ -1,12 +1,11 @@
 """The notebook runs top to bottom on a small share of the demo's questions, with a tiny model of random weights."""
 
-import random
 from pathlib import Path
 
 import pytest
+from judged import write_judged
 
 from serving.calibration import calibrate
-from serving.evaluation import Judged
 
 nbclient = pytest.importorskip("nbclient", reason="pip install 'suresql[notebook]'")
 nbformat = pytest.importorskip("nbformat")
@@ -17,14 +16,7 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "confidence.ipynb"
 
 @pytest.mark.slow
 def test_the_notebook_runs(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dice = random.Random(0)
-    lines = []
-    for i in range(80):
-        value = dice.random()
-        signals = [{"name": "likelihood", "value": value, "ms": 0.0, "note": "", "cost": 0}]
-        lines.append(Judged(i, "SELECT 1", value, signals, value > 0.5, f"d{i % 4}", False, None).line())
-    (tmp_path / "p.jsonl").write_text("".join(lines))
-    calibrate([tmp_path / "p.jsonl"], tmp_path / "fusion.json")
+    calibrate([write_judged(tmp_path / "p.jsonl", 0)], tmp_path / "fusion.json")
     for name, value in {
         "CHECKPOINT": checkpoint, "FUSION": tmp_path / "fusion.json", "HOME": tmp_path / "home",
         "NOTEBOOK_QUESTIONS": 8, "MAX_TOKENS": 24,
