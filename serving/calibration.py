@@ -164,7 +164,7 @@ def _spent(one: Judged, names: Collection[str]) -> float:
     ms = {signal["name"]: float(signal["ms"]) for signal in one.signals}
     spent = sum(ms.get(name, 0.0) for name in names)
     for group in SHARED:
-        payer = max((name for name in group if name in ms), key=lambda name: ms[name], default=None)
+        payer = next((name for name in ms if name in group), None)
         if payer is not None and payer not in names and not group.isdisjoint(names):
             spent += ms[payer]
     return spent

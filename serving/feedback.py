@@ -190,14 +190,18 @@ class Feedback:
 
 def open_feedback(settings: Settings, pipeline: Pipeline | PlainPipeline) -> Feedback:
     """The labels and versions of these weights and this profile, under the settings' home."""
-    readings = settings.checkpoint / READINGS
+    plain = isinstance(pipeline, PlainPipeline)
     try:
-        weights = weights_digest(settings.checkpoint)[:12]
-    except CheckpointError:  # an engine elsewhere has them
+        weights = None if plain else weights_digest(settings.checkpoint)[:12]
+    except CheckpointError:
+        weights = None  # an engine elsewhere has them
+    if weights is None:
         weights = pipeline.engine.model_name.replace("/", "-")
-    if isinstance(pipeline, PlainPipeline):  # another model: what is known of ours is nothing to it
-        weights = pipeline.engine.model_name.replace("/", "-")
-        readings = settings.home / "feedback" / weights / READINGS
+    folder = settings.home / "feedback" / f"{weights}-{settings.profile}"
+    # What a calibration was fitted on stands beside it; the checkpoint's own is nothing to another model.
+    readings = (
+        folder / READINGS if plain and settings.fusion is None else settings.fusion_file.with_name(READINGS)
+    )
 
     def adopt(fusion: Fusion) -> None:
         pipeline.adopt(
@@ -206,7 +210,7 @@ def open_feedback(settings: Settings, pipeline: Pipeline | PlainPipeline) -> Fee
             {name: abstain_threshold(settings, own) for name, own in fusion.known.items()},
         )
 
-    return Feedback(settings.home / "feedback" / f"{weights}-{settings.profile}", pipeline, readings, adopt)
+    return Feedback(folder, pipeline, readings, adopt)
 
 
 def drift(confidences: Sequence[float], correct: Sequence[bool]) -> float | None:

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 PipelineFactory = Callable[[Settings], Pipeline | PlainPipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
 REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
+SPARE_S = 5.0  # a reservation outlives the longest request by so much
 EXPECTED_TOKENS = 1_000  # of a question with its schema and its candidates, until it is known
 LOCAL_SLOTS = 2  # completions put to the engine in this process: one that it makes and the next; the others wait in our order
 LOAD_WAIT_S = 60.0  # how long a question waits for the model to be loaded
@@ -66,7 +67,12 @@ class Service:
         self.keys = KeyStore(settings.home, _secret(settings))
         self.audit = Audit(settings.home / "audit.jsonl")
         self.calls = Calls(settings.home / "calls")
-        self.ledger: Ledger = RedisLedger(settings.redis_url) if settings.redis_url else MemoryLedger()
+        expire_s = settings.request_timeout_s + SPARE_S
+        self.ledger: Ledger = (
+            RedisLedger(settings.redis_url, expire_s=expire_s)
+            if settings.redis_url
+            else MemoryLedger(expire_s=expire_s)
+        )
         slots = settings.engine_slots * max(1, len(settings.engine_urls) or settings.engine_replicas)
         self.slots = Slots(
             slots if not settings.embedded else LOCAL_SLOTS,

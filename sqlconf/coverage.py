@@ -65,7 +65,7 @@ class Alignment:
 
 
 class Aligner:
-    """Aligns once for the two signals that read it."""
+    """Aligns once for all signals that read it."""
 
     def __init__(self, embedder: Embedder):
         self._embedder = embedder

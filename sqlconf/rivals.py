@@ -52,6 +52,8 @@ class ResultEntropy:
             sum(math.exp(one.logprob / max(1, one.tokens)) for one in group) for group in groups.values()
         ]
         total, most = sum(masses), max(2, sum(map(len, groups.values())))
+        if total <= 0.0:
+            return Reading(self.name, None, note="the candidates' probabilities vanish")
         entropy = -sum(mass / total * math.log(mass / total) for mass in masses if mass > 0)
         return Reading(self.name, max(0.0, 1 - entropy / math.log(most)), note=f"{len(groups)} results")
 

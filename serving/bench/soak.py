@@ -24,9 +24,9 @@ import psycopg
 from ..databases import Databases
 from ..gateway.caller import Caller, Limits, Scope
 from ..gateway.keys import KeyStore
-from ..gateway.limits import EXPIRE_S
 from ..gateway.reconcile import Reconciliation, reconcile
 from ..gateway.redis_limits import RedisLedger
+from ..service import SPARE_S
 from ..settings import Settings
 from .cluster import Cluster, cluster
 from .dialects import make_reader
@@ -210,7 +210,7 @@ def _shop(postgres: Cluster, home: Path) -> str:
 
 async def _accounts(url: str, callers: dict[str, Caller]) -> dict[str, int]:
     """Tokens on each account once what nobody settled has expired."""
-    ledger = RedisLedger(url, shift_s=EXPIRE_S + 1)
+    ledger = RedisLedger(url, shift_s=REQUEST_S + SPARE_S + 1)
     try:
         found = {}
         for name, caller in callers.items():

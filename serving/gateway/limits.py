@@ -16,7 +16,7 @@ from ..errors import LimitReached
 from .caller import Caller, Limits
 
 EXPIRE_S = 180.0
-"""A reservation is good for so long: longer than any request may take."""
+"""A reservation is good for so long, unless told: a service has it last longer than its requests may take."""
 DAY_S = 86_400
 MOST_WAIT_S = 86_400
 LATE_S = DAY_S + 5

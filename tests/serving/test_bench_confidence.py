@@ -114,6 +114,7 @@ def test_a_python_without_them_tells_which_scorers_it_lacks() -> None:
         "samples": ["SELECT 1", "SELECT 2"], "sample_logprobs": [[-0.1], [-0.4]],
     }  # fmt: skip
     found = peer_scores(Path(sys.executable), [line, line])
+    assert set(found.versions) == {"uqlm", "lm-polygraph"}, found.missing
     for package, version in found.versions.items():
         if version == "not installed":
             assert any(name.startswith(package.split("-")[0]) for name in found.missing)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.bench.scaling import SHAPES, TOKENS, Law, Point, fit, foretell
+from serving.bench.scaling import Law, Point, fit, foretell
 from serving.errors import EvaluationError
 
 LAW = Law(floor=0.3, n0=2e4, alpha=0.35, d0=3e5, beta=0.6)
@@ -34,7 +34,3 @@ def test_the_foretold_split_is_better_than_its_neighbours() -> None:
 def test_too_few_runs_for_the_law_are_refused() -> None:
     with pytest.raises(EvaluationError, match="five parameters"):
         fit(_points(LAW)[:5])
-
-
-def test_there_are_three_sizes_and_three_budgets() -> None:
-    assert len(SHAPES) >= 3 and len(TOKENS) >= 3

@@ -78,6 +78,12 @@ def test_signals_that_share_their_work_cost_it_whichever_of_them_is_taken() -> N
     assert cost_share(judged, ["view_steadiness"]) == pytest.approx(0.201)
     assert cost_share(judged, ["view_probability"]) == pytest.approx(0.2)
     assert cost_share(judged, ["view_probability", "view_steadiness"]) == pytest.approx(0.201)
+    signals = [
+        {"name": "coverage", "value": 0.5, "ms": 1.0}, {"name": "evidence", "value": 0.5, "ms": 5.0},
+    ]  # fmt: skip
+    judged = [Judged(1, "SELECT 1", 0.5, signals, True, "d", False, None, generation_ms=100.0)]
+    assert cost_share(judged, ["coverage"]) == pytest.approx(0.01), "the dearer one's own work is its own"
+    assert cost_share(judged, ["evidence"]) == pytest.approx(0.06)
 
 
 def test_answers_of_a_served_model_are_kept_apart_from_the_checkpoints(weights: Path) -> None:

@@ -67,9 +67,9 @@ def test_a_database_with_many_labels_gets_a_fit_of_its_own_and_others_the_one_fo
 def test_what_the_signals_contribute_adds_up_to_the_log_odds(fitted) -> None:
     row = {"good": 0.3, "noise": 0.6}
     (p,) = fitted.probability([row])
-    if not fitted.weights.isotonic:
-        total = sum(fitted.contributions(row).values()) + fitted.weights.intercept
-        assert p == pytest.approx(1 / (1 + math.exp(-total)))
+    assert not fitted.weights.isotonic
+    total = sum(fitted.contributions(row).values()) + fitted.weights.intercept
+    assert p == pytest.approx(1 / (1 + math.exp(-total)))
     assert fitted.contributions({"good": 0.9})["good"] > 0 > fitted.contributions({"good": 0.1})["good"]
 
 
@@ -238,17 +238,15 @@ def test_the_file_is_json_that_a_person_can_check_by_hand(fitted, saved) -> None
     body = json.loads(saved.read_text())
     assert {"format", "digest", "signals", "weights", "n", "date", "metrics"} == set(body) - {"dropped"}
     assert body["n"] == 600
-    if not body["weights"]["isotonic"]:
-        w = body["weights"]
-        given = [{"good": 0.7, "noise": 0.2}[name] for name in body["signals"]]
-        if w["log_odds"]:
-            assert all(EDGE < x < 1 - EDGE for x in given)
-            given = [math.log(x / (1 - x)) for x in given]
-        z = [(x - c) / s for x, c, s in zip(given, w["centre"], w["scale"], strict=True)]
-        logit = w["intercept"] + sum(a * b for a, b in zip(z, w["coefficient"], strict=True))
-        assert fitted.probability([{"good": 0.7, "noise": 0.2}])[0] == pytest.approx(
-            1 / (1 + math.exp(-logit))
-        )
+    assert not body["weights"]["isotonic"]
+    w = body["weights"]
+    given = [{"good": 0.7, "noise": 0.2}[name] for name in body["signals"]]
+    if w["log_odds"]:
+        assert all(EDGE < x < 1 - EDGE for x in given)
+        given = [math.log(x / (1 - x)) for x in given]
+    z = [(x - c) / s for x, c, s in zip(given, w["centre"], w["scale"], strict=True)]
+    logit = w["intercept"] + sum(a * b for a, b in zip(z, w["coefficient"], strict=True))
+    assert fitted.probability([{"good": 0.7, "noise": 0.2}])[0] == pytest.approx(1 / (1 + math.exp(-logit)))
 
 
 def test_a_file_is_bound_to_the_signals_of_its_fit(saved) -> None:
