@@ -1,5 +1,6 @@
 """The questions of an independent author: each has SQL that runs on its database and gives something."""
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.bench.unseen import FOLDER, PARTS, build, questions
+from corpus.schema import read_schema
+from corpus.spider import read_examples
+from serving.bench.unseen import FOLDER, PARTS, SEEN, build, questions
 from serving.settings import load_settings
 
 
@@ -34,3 +37,26 @@ def test_no_question_of_a_test_is_one_that_was_read() -> None:
 def test_the_databases_written_here_have_questions() -> None:
     asked = {one["db_id"] for part in PARTS for one in questions(part)}
     assert {script.stem for script in FOLDER.glob("*.sql")} <= asked
+
+
+def test_no_unseen_database_is_one_of_spiders_training_part(tmp_path: Path) -> None:
+    data = load_settings().data
+    if data is None or not (data / "spider" / "databases").is_dir():
+        pytest.skip("SURESQL_DATA names no folder with Spider's databases")
+    trained = {one.db_id for one in read_examples(data / "spider" / "train.jsonl")}
+    theirs = [_places(data / "spider" / "databases" / f"{name}.sqlite") for name in sorted(trained)]
+    for name in {one["db_id"] for part in PARTS for one in questions(part)}:
+        assert build(name, tmp_path, data)
+        own = _places(tmp_path / f"{name}.sqlite")
+        most = max(len(own & other) / len(own) for other in theirs)
+        assert (most > 0.5) == (name in SEEN), (name, most)
+
+
+def _places(path: Path) -> set[tuple[str, str]]:
+    """Tables and columns, whatever their spelling."""
+    return {
+        (re.sub(r"[^a-z0-9]", "", table.name.casefold()), re.sub(r"[^a-z0-9]", "", column.name.casefold()))
+        for table in read_schema(path).tables
+        if not table.view
+        for column in table.columns
+    }
