@@ -31,6 +31,7 @@ from corpus.references import (
     YES,
     Prompt,
     ask,
+    ask_narrowly,
 )
 from corpus.schema import Schema, Table
 from corpus.spider import DatabaseFolder, Example, ddl_schema, read_examples
@@ -104,7 +105,7 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
     part, invented ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make
     one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions),
     `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's
-    prompts in the schema's own order, all others being shuffled), `holdout` (every n-th database of Spider's training part is
+    XX (every n-th database of Spider's training part is
     kept for calibration). `near` finds names that mean about the same as a word.
     Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
@@ -165,7 +166,7 @@ def _groups(examples: Sequence[Example], rng: random.Random) -> Iterator[list[Ex
 
 def _validate(data: dict[str, Any]) -> None:
     """Raises CorpusError for a key or a value that `training_texts` has no use for."""
-    shares = {"tell", "verify", "demo_in_order"}
+    shares = {"tell", "verify", "demo_in_order", "narrowed"}
     known = {
         "root",
         "spider",
@@ -229,7 +230,8 @@ def _pairs(
     attempt: Attempt | None = None,
 ) -> Iterator[TextPair]:
     """The pairs of one example; `order` says how its schema is shuffled, None not at all."""
-    prompt = ask(example.question, *database, None if order is None else random.Random(order), near)
+    put = ask_narrowly if rng.random() < data.get("narrowed", 0.0) else ask
+    prompt = put(example.question, *database, None if order is None else random.Random(order), near)
     try:
         folded = fold(example.sql or "", prompt.binding)
     except FoldError:

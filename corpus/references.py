@@ -109,12 +109,18 @@ def ask(
     return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", text, binding, links)
 
 
-def ask_narrowly(question: str, schema: Schema, contents: Contents, near: Near | None = None) -> Prompt:
+def ask_narrowly(
+    question: str,
+    schema: Schema,
+    contents: Contents,
+    shuffle: random.Random | None = None,
+    near: Near | None = None,
+) -> Prompt:
     """Prompt for SQL with the part of the schema alone that the question is about, whatever the schema's size."""
     part = relevant(
         question, schema.without_repeats(), contents, most_tables=MAX_TABLES, most_columns=MAX_COLUMNS
     )
-    return ask(question, part, contents.within(table.name for table in part.tables), near=near)
+    return ask(question, part, contents.within(table.name for table in part.tables), shuffle, near)
 
 
 def plain(text: str) -> str:
