@@ -3,16 +3,20 @@
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from corpus.errors import NotADatabase
-from corpus.schema import Schema, connect_read_only
+from corpus.schema import Column, Schema, connect_read_only
 
 MAX_VALUES = 5_000
 """Distinct values kept for a column; a column with more is read no further."""
 MAX_CHARACTERS = 80
+MAX_CODES, CODE_CHARACTERS = 5, 14
+"""A column that has no more different texts than that, none longer, is of codes: its values stand in the prompt."""
+Place = tuple[str, str]
+"""A table and a column."""
 
 
 def normalise(text: str) -> str:
@@ -23,19 +27,37 @@ def _past(due: float) -> bool:
     return time.monotonic() > due
 
 
-class Contents:
-    """An index from normalised text to the columns that hold it: `{text: {(table, column): exact value}}`."""
+def are_codes(column: Column, values: Sequence[str]) -> bool:
+    """Whether these, all that a column has, are few and short enough to be codes."""
+    return (
+        column.type in ("text", "boolean")
+        and not column.primary_key
+        and 0 < len(values) <= MAX_CODES
+        and all(0 < len(value) <= CODE_CHARACTERS for value in values)
+    )
 
-    def __init__(self, values: Iterable[tuple[str, str, str]] = ()):
-        self.places: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+
+class Contents:
+    """An index from normalised text to the columns that hold it: `{text: {(table, column): exact value}}`.
+
+    `codes` has all values of columns that hold few and repeat them: a status, a flag, a kind.
+    """
+
+    def __init__(
+        self,
+        values: Iterable[tuple[str, str, str]] = (),
+        codes: Mapping[Place, tuple[str, ...]] | None = None,
+    ):
+        self.places: dict[str, dict[Place, str]] = defaultdict(dict)
         for table, column, value in values:
             self.places[normalise(value)].setdefault((table, column), value)
+        self.codes: Mapping[Place, tuple[str, ...]] = codes or {}
         self._tables: frozenset[str] | None = None
 
     def within(self, tables: Iterable[str]) -> "Contents":
         """The same of `tables` alone: a view, nothing is copied."""
         part = Contents()
-        part.places, part._tables = self.places, frozenset(tables)
+        part.places, part.codes, part._tables = self.places, self.codes, frozenset(tables)
         return part
 
     @classmethod
@@ -46,6 +68,7 @@ class Contents:
         """
         connection = connect_read_only(path)
         values: list[tuple[str, str, str]] = []
+        codes: dict[Place, tuple[str, ...]] = {}
         columns = list(schema.columns())
         end = time.monotonic() + seconds
         try:
@@ -59,16 +82,23 @@ class Contents:
                     f"LIMIT {MAX_VALUES}"
                 )
                 try:
-                    for (value,) in connection.execute(query):
-                        if 0 < len(value) <= MAX_CHARACTERS:
-                            values.append((table.name, column.name, value))
+                    found = [value for (value,) in connection.execute(query)]
+                    values += [
+                        (table.name, column.name, value)
+                        for value in found
+                        if 0 < len(value) <= MAX_CHARACTERS
+                    ]
+                    if are_codes(column, found):
+                        ((count,),) = connection.execute(f"SELECT count({quoted[0]}) FROM {quoted[1]}")
+                        if count > len(found):
+                            codes[table.name, column.name] = tuple(sorted(found))
                 except sqlite3.OperationalError:
                     continue  # interrupted, or a view that cannot be read: what was found so far stays
         except sqlite3.Error as error:
             raise NotADatabase(f"{path}: {error}; its contents cannot be read.") from error
         finally:
             connection.close()
-        return cls(values)
+        return cls(values, codes)
 
     def find(self, text: str) -> dict[tuple[str, str], str]:
         """Columns that hold `text`, case and spacing folded, each with its exact spelling there."""

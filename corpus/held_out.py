@@ -8,6 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from corpus.authored import (
+    authored_files,
+    authored_questions,
+    build_authored_database,
+    kept_for_calibration,
+    read_authored,
+)
 from corpus.demo import build_demo_database
 from corpus.demo_questions import Split, demo_questions
 from corpus.mixture import ATTEMPTED, HOLDOUT, calibration_databases
@@ -32,6 +39,21 @@ def write_spider_calibration(folder: Path, root: Path, count: int, seed: int) ->
     for name in left_out:
         shutil.copyfile(root / "spider" / "databases" / f"{name}.sqlite", folder / f"{name}.sqlite")
     return _write(folder / "spider-calibration.jsonl", chosen[:count])
+
+
+def write_authored_calibration(folder: Path, count: int, seed: int) -> Path:
+    """`count` questions on the authored databases that training leaves out, each statement worded once or more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen: list[Example] = []
+    for file in authored_files():
+        if not kept_for_calibration(file.stem, HOLDOUT):
+            continue
+        authored = read_authored(file)
+        path = folder / f"{authored.name}.sqlite"
+        path.unlink(missing_ok=True)
+        chosen += authored_questions(authored, build_authored_database(authored, path), 2, seed)
+    random.Random(seed).shuffle(chosen)
+    return _write(folder / "authored-calibration.jsonl", chosen[:count])
 
 
 def write_attempts(folder: Path, root: Path, count: int, seed: int) -> Path:

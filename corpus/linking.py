@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import snowballstemmer
 
+from corpus.abbreviations import spelled
 from corpus.contents import Contents
 from corpus.dates import MONTHS, find_dates
 from corpus.schema import Schema
@@ -37,9 +38,19 @@ def stem(word: str) -> str:
 
 @lru_cache(maxsize=100_000)
 def name_words(name: str) -> tuple[str, ...]:
-    """An identifier in lower-case words: `Song_releaseYear` is song, release, year."""
+    """An identifier in lower-case words, abbreviations spelled out: `Song_releaseYr` is song, release, year."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]|_", " ", name)
-    return tuple(spaced.lower().split()) or (name.lower(),)
+    words = spaced.lower().split()
+    if len(words) > 1 and re.fullmatch(r"tbl|fld|vw|dim|fact", words[0]):  # says what it is, not what of
+        words = words[1:]
+    return spelled(tuple(words)) or (name.lower(),)
+
+
+@lru_cache(maxsize=100_000)
+def spelled_word(word: str) -> str:
+    """A word of a question, spelled out where it is an abbreviation of one word: people write qty and dept too."""
+    (first, *more) = spelled((word.casefold(),))
+    return word if more else first
 
 
 @dataclass
@@ -196,7 +207,7 @@ def _may_be_value(text: str, names: set[str], places: dict[tuple[str, str], str]
 
 
 def _link_names(texts: Sequence[str], schema: Schema, links: Links) -> None:
-    stems = [stem(t) for t in texts]
+    stems = [stem(spelled_word(t)) for t in texts]
     tables: dict[tuple[str, ...], list[str]] = defaultdict(list)
     columns: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     for table in schema.tables:

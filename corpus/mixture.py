@@ -14,6 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus.authored import (
+    authored_files,
+    authored_questions,
+    build_authored_database,
+    kept_for_calibration,
+    read_authored,
+)
 from corpus.contents import Contents
 from corpus.demo import build_demo_database
 from corpus.demo_questions import demo_questions
@@ -102,7 +109,8 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `ehrsql`, `demo_repeat` (how often each is drawn),
     `wikisql`, `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training
-    part, invented ones on `invented_databases` made up, 400 unless told), `wikisql_tables` (how many of WikiSQL's tables make
+    part, invented ones on `invented_databases` made up, 400 unless told), `authored` (how often each statement of `corpus.authored` is
+    drawn) and `authored_synthetic` (how many synthetic questions on its databases), `wikisql_tables` (how many of WikiSQL's tables make
     one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions),
     `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's
     XX (every n-th database of Spider's training part is
@@ -122,7 +130,7 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
         ]
         if not groups:
             raise CorpusError(
-                "[data] draws no questions; give at least one of spider, spider_syn, ehrsql, synthetic, invented, wikisql, demo."
+                "[data] draws no questions; give at least one of spider, spider_syn, ehrsql, synthetic, invented, authored, wikisql, demo."
             )
         rng.shuffle(groups)
         seeds = [rng.getrandbits(64) for _ in groups]
@@ -175,6 +183,8 @@ def _validate(data: dict[str, Any]) -> None:
         "synthetic",
         "invented",
         "invented_databases",
+        "authored",
+        "authored_synthetic",
         "wikisql",
         "wikisql_tables",
         "demo",
@@ -328,6 +338,8 @@ def _sources(data: dict[str, Any], seed: int, folder: Path) -> Iterator[Source]:
             yield Source("synthetic", examples, databases.read, 1)
     if data.get("invented"):
         yield _invented(data["invented"], data.get("invented_databases", 400), seed, folder)
+    if data.get("authored") or data.get("authored_synthetic"):
+        yield _authored(data, seed, folder)
     if data.get("ehrsql"):
         yield _ehrsql(path("ehrsql_2024"), data["ehrsql"])
     if data.get("wikisql"):
@@ -363,6 +375,22 @@ def _invented(count: int, number: int, seed: int, folder: Path) -> Source:
         schema = databases.schema(db_id)
         examples += synthetic_questions(due, seed, schema, databases.path(db_id), db_id)
     return Source("invented", examples, databases.read, 1)
+
+
+def _authored(data: dict[str, Any], seed: int, folder: Path) -> Source:
+    """Written questions, and synthetic ones on the same databases, but those kept for calibration."""
+    every = int(data.get("holdout", HOLDOUT))
+    kept = [path for path in authored_files() if not kept_for_calibration(path.stem, every)]
+    repeat, count = data.get("authored", 0), data.get("authored_synthetic", 0)
+    databases = DatabaseFolder(folder)
+    examples: list[Example] = []
+    for i, file in enumerate(kept):
+        authored = read_authored(file)
+        path = build_authored_database(authored, folder / f"{authored.name}.sqlite")
+        examples += authored_questions(authored, path, repeat, seed)
+        due = count * (i + 1) // len(kept) - count * i // len(kept)
+        examples += synthetic_questions(due, seed, databases.schema(authored.name), path, authored.name)
+    return Source("authored", examples, databases.read, 1)
 
 
 def _attempts(folder: Path, repeat: int) -> Source:

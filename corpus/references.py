@@ -6,7 +6,8 @@
 The model points instead of spelling. A reference stands behind its name, both in the schema and, where words of the question
 name something, behind these words: to foresee the second from the first is the same skill as to point from SQL, so training
 takes its loss on them too. Nothing in the schema's part depends on the question, so that all questions on a database share it,
-in training and in a key-value cache; how a word matches a name (whole, <part>, or <near> in meaning), and which columns hold a
+in training and in a key-value cache; a column of few different values has them behind its name (`status: open, shut<c3>`), so
+that a code can be spelled whose meaning alone is in the question. How a word matches a name (whole, <part>, or <near> in meaning), and which columns hold a
 value, stands in the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into
 this form and back; here are the prompts.
 """
@@ -106,7 +107,7 @@ def ask(
     links = link(question, schema, contents, max_values=MAX_VALUES, near=near)
     binding, kept = _number(schema, links, shuffle)
     text = f"{ASK}{_question(links, binding)}{SQL}"
-    return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding)}", text, binding, links)
+    return Prompt(f"{BOS}{SCHEMA}{_schema(kept, binding, contents)}", text, binding, links)
 
 
 def ask_narrowly(
@@ -183,7 +184,7 @@ def _question(links: Links, binding: Binding) -> str:
     return "".join(parts)
 
 
-def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding) -> str:
+def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding, contents: Contents) -> str:
     keys = {(k.table, k.column) for k in binding.schema.joins}
     parts = []
     number = 0
@@ -191,6 +192,9 @@ def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding) -> str:
         parts.append(f"{TABLE} {plain(' '.join(name_words(table.name)))}<t{t}>")
         for column in columns:
             key = KEY if column.primary_key or (table.name, column.name) in keys else ""
-            parts.append(f" {plain(' '.join(name_words(column.name)))}{_TYPES[column.type]}{key}<c{number}>")
+            name = plain(" ".join(name_words(column.name)))
+            codes = [plain(value) for value in contents.codes.get((table.name, column.name), ())]
+            told = f": {', '.join(codes)}" if codes else ""
+            parts.append(f" {name}{told}{_TYPES[column.type]}{key}<c{number}>")
             number += 1
     return "".join(parts)

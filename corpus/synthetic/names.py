@@ -5,6 +5,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from corpus.abbreviations import abbreviations
 from corpus.linking import name_words
 
 _FOLDER = Path(__file__).parent
@@ -186,7 +187,8 @@ def _abbreviations() -> dict[str, str]:
 @lru_cache(maxsize=50_000)
 def short_forms(word: str) -> tuple[str, ...]:
     """Abbreviations that stand for this word."""
-    return tuple(short for short, spelled in _abbreviations().items() if spelled == word)
+    every = {**abbreviations(), **_abbreviations()}
+    return tuple(short for short, spelled in every.items() if spelled == word)
 
 
 @lru_cache(maxsize=1)

@@ -92,6 +92,55 @@ def listed(phrases: Sequence[str]) -> str:
     return phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
 
 
+def date_in_words(literal: str, rng: random.Random) -> str:
+    """A date as people write it, mostly as it is spelled; with a time of day always so."""
+    try:
+        day = date.fromisoformat(literal[:10])
+    except ValueError:
+        return literal
+    if len(literal) > 10 or rng.random() < 0.6:
+        return literal
+    return rng.choice((f"{day:%B} {day.day}, {day.year}", f"{day.day} {day:%B} {day.year}"))
+
+
+def mark_of(number: int) -> str:
+    """What stands for a value in a text that is yet to be typed."""
+    return chr(_FIRST_VALUE + number)
+
+
+def typed(text: str, values: Sequence[str], rng: random.Random) -> str:
+    """A question as typed: case, marks at the end, a slip; the values put in where their marks (`Pen.value`) stand."""
+    asks = re.match(
+        r"(what|which|who|how|in what|in which|in how|for which|are|is|do|can|could)\b", text
+    ) or re.search(r", (what|which|how)\b", text)
+    asked = asks is not None and "? " not in text
+    style = rng.random()
+    if style < 0.8:
+        text = text[0].upper() + text[1:]
+    if text[-1] not in "?." and style < 0.88:
+        text += "?" if asked else "."
+    if style > 0.98:
+        text = _slip(text, rng)
+    for i, value in enumerate(values):
+        text = text.replace(mark_of(i), value)
+    return text.lower() if 0.82 < style < 0.9 else text
+
+
+def _slip(text: str, rng: random.Random) -> str:
+    """One letter doubled, dropped, or swapped with the next, inside a longer word."""
+    places = [m.start() for m in re.finditer(r"(?<=[a-z]{2})[a-z](?=[a-z]{2})", text)]
+    if not places:
+        return text
+    i = rng.choice(places)
+    return rng.choice(
+        (
+            text[:i] + text[i + 1 :],
+            text[:i] + text[i] + text[i:],
+            text[:i] + text[i + 1] + text[i] + text[i + 2 :],
+        )
+    )
+
+
 class Pen:
     """Draws the parts of one question. Raises IndexError where the database has nothing to draw from."""
 
@@ -140,12 +189,12 @@ class Pen:
     def value(self, text: str) -> str:
         """A mark for a value of the question, which no later step respells."""
         self.values.append(text)
-        return chr(_FIRST_VALUE + len(self.values) - 1)
+        return mark_of(len(self.values) - 1)
 
     def spoken(self, literal: str | int | float) -> str:
         if isinstance(literal, str):
             if re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", literal):
-                return self.value(self._date(literal))
+                return self.value(date_in_words(literal, self.rng))
             if self.rng.random() < 0.3 or not re.match(r"[A-Z0-9]", literal):
                 mark = "'" if "'" not in literal and self.rng.random() < 0.4 else '"'
                 return self.value(f"{mark}{literal}{mark}")
@@ -163,46 +212,9 @@ class Pen:
             return _SPELLED[number]
         return self.value(str(number))
 
-    def _date(self, literal: str) -> str:
-        try:
-            day = date.fromisoformat(literal[:10])
-        except ValueError:
-            return literal
-        if len(literal) > 10 or self.rng.random() < 0.6:
-            return literal[:10] if len(literal) == 10 else literal
-        return self.rng.choice((f"{day:%B} {day.day}, {day.year}", f"{day.day} {day:%B} {day.year}"))
-
     def finished(self, text: str) -> str:
-        """The question as typed: spacing, case, marks at the end, the values put in."""
-        text = finish(text)
-        asks = re.match(
-            r"(what|which|who|how|in what|in which|in how|for which|are|is|do|can|could)\b", text
-        ) or re.search(r", (what|which|how)\b", text)
-        asked = asks is not None and "? " not in text
-        style = self.rng.random()
-        if style < 0.8:
-            text = text[0].upper() + text[1:]
-        if text[-1] not in "?." and style < 0.88:
-            text += "?" if asked else "."
-        if style > 0.98:
-            text = self._slip(text)
-        for i, value in enumerate(self.values):
-            text = text.replace(chr(_FIRST_VALUE + i), value)
-        return text.lower() if 0.82 < style < 0.9 else text
-
-    def _slip(self, text: str) -> str:
-        """One letter doubled, dropped, or swapped with the next, inside a longer word."""
-        places = [m.start() for m in re.finditer(r"(?<=[a-z]{2})[a-z](?=[a-z]{2})", text)]
-        if not places:
-            return text
-        i = self.rng.choice(places)
-        return self.rng.choice(
-            (
-                text[:i] + text[i + 1 :],
-                text[:i] + text[i] + text[i:],
-                text[:i] + text[i + 1] + text[i] + text[i + 2 :],
-            )
-        )
+        """The question as typed."""
+        return typed(finish(text), self.values, self.rng)
 
     # ---- columns ----
 

@@ -33,6 +33,11 @@ def expand(rng: random.Random, rule: str) -> str:
     text = rng.choice(rules()[rule])
     while match := _RULE.search(text):
         text = text[: match.start()] + rng.choice(rules()[match[1]]) + text[match.end() :]
+    return choose(rng, text)
+
+
+def choose(rng: random.Random, text: str) -> str:
+    """`text` with one of each `(a|b)`, and with or without each `[option]`."""
     while match := _CHOICE.search(text):
         if match[1] is not None:
             chosen = rng.choice(match[1].split("|"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from corpus.contents import MAX_CHARACTERS, MAX_VALUES, Contents
+from corpus.contents import MAX_CHARACTERS, MAX_VALUES, Contents, are_codes
 from corpus.schema import Column, ForeignKey, Schema, Table, column_type, read_schema
 
 from ..errors import BadSql, DatabaseAway, DatabaseUnavailable
@@ -48,26 +48,32 @@ def read_contents(place: Place, schema: Schema, seconds: float = 20.0) -> Conten
     """The values of its text columns; what takes too long is left out. Raises as `read` does."""
     if place.kind == "sqlite":
         return Contents.read(place.address, schema, seconds)
-    return Contents(_values(place, schema, seconds))
+    return _server_contents(place, schema, seconds)
 
 
-def _values(place: Place, schema: Schema, seconds: float) -> Iterator[tuple[str, str, str]]:
+def _server_contents(place: Place, schema: Schema, seconds: float) -> Contents:
     texts = [(table, column) for table, column in schema.columns() if column.type == "text"]
     end = time.monotonic() + seconds
+    values: list[tuple[str, str, str]] = []
+    codes: dict[tuple[str, str], tuple[str, ...]] = {}
     for i, (table, column) in enumerate(texts):
         left = (end - time.monotonic()) / (len(texts) - i)
         name, source = _quoted(column.name), _quoted(table.name)
         sql = (
-            f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM (SELECT {name} FROM {source} LIMIT {ROWS_LOOKED_AT}) AS part"
-            f" WHERE {name} IS NOT NULL LIMIT {MAX_VALUES}"
+            f"SELECT CAST({name} AS VARCHAR), count(*) FROM (SELECT {name} FROM {source} LIMIT {ROWS_LOOKED_AT}) AS part"
+            f" WHERE {name} IS NOT NULL GROUP BY 1 LIMIT {MAX_VALUES}"
         )
         try:
-            found = execute(place, sql, max_rows=MAX_VALUES, timeout_s=max(left, 0.05))
+            found = execute(place, sql, max_rows=MAX_VALUES, timeout_s=max(left, 0.05)).rows
         except BadSql:
             continue  # too slow, or of a type that cannot be looked at
-        for (value,) in found.rows:
-            if isinstance(value, str) and 0 < len(value) <= MAX_CHARACTERS:
-                yield table.name, column.name, value
+        texts_found = [str(value) for value, _ in found]
+        values += [
+            (table.name, column.name, value) for value in texts_found if 0 < len(value) <= MAX_CHARACTERS
+        ]
+        if are_codes(column, texts_found) and any(count > 1 for _, count in found):  # type: ignore[operator]
+            codes[table.name, column.name] = tuple(sorted(texts_found))
+    return Contents(values, codes)
 
 
 def _read_postgres(place: Place) -> Reading:

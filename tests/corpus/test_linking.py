@@ -18,7 +18,7 @@ from corpus.schema import Schema, schema_from_ddl
     ("name", "words"),
     [
         ("Song_releaseYear", "song release year"),
-        ("stuID", "stu id"),
+        ("stuID", "student id"),
         ("HTTPCode", "http code"),
         ("größe", "größe"),
         ("a-b c", "a b c"),
