@@ -109,12 +109,14 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
 
     Keys: `root` (the folder of the data sets), `spider`, `spider_syn`, `ehrsql`, `demo_repeat` (how often each is drawn),
     `wikisql`, `demo`, `synthetic` and `invented` (how many questions; synthetic ones on the databases of Spider's training
-    part, invented ones on `invented_databases` made up, 400 unless told), `authored` (how often each statement of `corpus.authored` is
-    drawn) and `authored_synthetic` (how many synthetic questions on its databases), `wikisql_tables` (how many of WikiSQL's tables make
-    one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with a model's predictions),
-    `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share of the demo's
-    XX (every n-th database of Spider's training part is
-    kept for calibration). `near` finds names that mean about the same as a word.
+    part, invented ones on `invented_databases` made up, 400 unless told), `authored` (how often each statement of
+    `corpus.authored` is drawn) and `authored_synthetic` (how many synthetic questions on its databases), `wikisql_tables` (how
+    many of WikiSQL's tables make one database, 1 unless told), `attempts` (a folder of `held_out.write_attempts` with a model's
+    predictions), `attempts_repeat`, `tell` and `verify` (share of questions that also serve that task), `demo_in_order` (share
+    of the demo's prompts in the schema's own order, all others being shuffled), `narrowed` (share of questions put with the
+    part of their schema alone that they are about, as serving puts each a second time), `holdout` (every n-th database of
+    Spider's training part, and one in n of the authored ones, is kept for calibration). `near` finds names that mean about the
+    same as a word.
     Every file is read, and every line checked, before the first
     pair comes. Raises CorpusError.
     """
@@ -130,7 +132,8 @@ def training_texts(data: dict[str, Any], seed: int, near: Nearness | None = None
         ]
         if not groups:
             raise CorpusError(
-                "[data] draws no questions; give at least one of spider, spider_syn, ehrsql, synthetic, invented, authored, wikisql, demo."
+                "[data] draws no questions; give at least one of spider, spider_syn, ehrsql, "
+                "synthetic, invented, authored, wikisql, demo."
             )
         rng.shuffle(groups)
         seeds = [rng.getrandbits(64) for _ in groups]

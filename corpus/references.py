@@ -6,10 +6,10 @@
 The model points instead of spelling. A reference stands behind its name, both in the schema and, where words of the question
 name something, behind these words: to foresee the second from the first is the same skill as to point from SQL, so training
 takes its loss on them too. Nothing in the schema's part depends on the question, so that all questions on a database share it,
-in training and in a key-value cache; a column of few different values has them behind its name (`status: open, shut<c3>`), so
-that a code can be spelled whose meaning alone is in the question. How a word matches a name (whole, <part>, or <near> in meaning), and which columns hold a
-value, stands in the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL into
-this form and back; here are the prompts.
+in training and in a key-value cache. A column of few different texts has them behind its name (`status: open, shut<c3>`): a
+question has the meaning of a code alone. How a word matches a name (whole, <part>, or <near> in meaning), and which columns
+hold a value, stands in the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL
+into this form and back; here are the prompts.
 """
 
 import random
