@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from .plain import PlainPipeline
 
 log = logging.getLogger(__name__)
-SPIDER, DEMO, SEED = 600, 400, 1
-"""Questions on databases of Spider's training part that training leaves out, and of the demo's calibration split."""
+SPIDER, AUTHORED, DEMO, SEED = 600, 500, 400, 1
+"""Questions on databases of Spider's training part and on authored ones that training leaves out, and of the demo's
+calibration split.
+"""
 
 
 def calibration_answers(settings: Settings, data: Path, progress: Progress | None = None) -> list[Path]:
@@ -31,6 +33,7 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     try:
         questions = [
             held_out.write_spider_calibration(folder / "spider", data, SPIDER, SEED),
+            held_out.write_authored_calibration(folder / "authored", AUTHORED, SEED),
             held_out.write_demo(folder / "demo", "calibration", DEMO, SEED),
         ]
     except (CorpusError, OSError) as error:

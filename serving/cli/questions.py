@@ -17,6 +17,7 @@ class Kind(StrEnum):
     DEMO_TEST = "demo-test"
     DEMO_CALIBRATION = "demo-calibration"
     SPIDER_CALIBRATION = "spider-calibration"
+    AUTHORED_CALIBRATION = "authored-calibration"
     ATTEMPTS = "attempts"
 
 
@@ -38,6 +39,8 @@ def questions(
 
       suresql questions demo-test held-out
 
+      suresql questions authored-calibration held-out
+
       suresql questions spider-calibration held-out --count 600 --data PATH
     """
     from corpus import held_out
@@ -51,6 +54,8 @@ def questions(
                 raise EvaluationError("Spider's databases are not in this package.", "Say --data FOLDER.")
             write = held_out.write_attempts if kind is Kind.ATTEMPTS else held_out.write_spider_calibration
             file = write(folder, data, count, seed)
+        elif kind is Kind.AUTHORED_CALIBRATION:
+            file = held_out.write_authored_calibration(folder, count, seed)
         else:
             split: held_out.Split = "test" if kind is Kind.DEMO_TEST else "calibration"
             file = held_out.write_demo(folder, split, count, seed)
