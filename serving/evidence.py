@@ -1,10 +1,10 @@
-"""Fits the weights of the evidence (`sqlconf.evidence`) on candidates for questions of Spider's training part.
+"""Fits the weights of the evidence (`sqlconf.evidence`) on candidates for questions that training had.
 
-    python -m serving.evidence PATH_OF_DATA [--questions 2500] [--out FILE]
+    python -m serving.evidence PATH_OF_DATA [--questions 3000] [--out FILE]
 
-The databases are those that the model was trained on, so that its first choice is mostly right there; what it considered
-beside it is right or wrong as it comes, and wrong in the way in which a model is wrong. Calibration databases and dev are not
-among them: what a calibration says of this signal is said of databases that it never saw.
+The databases are those that the model was trained on, Spider's and the authored ones, so that its first choice is mostly right
+there; what it considered beside it is right or wrong as it comes, and wrong in the way in which a model is wrong. Calibration
+databases and dev are not among them: what a calibration says of this signal is said of databases that it never saw.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from corpus.authored import (
+    authored_files,
+    authored_questions,
+    build_authored_database,
+    kept_for_calibration,
+    read_authored,
+)
 from corpus.compare import is_ordered, same_answer
 from corpus.mixture import HOLDOUT, calibration_databases
 from corpus.spider import Example, read_examples
@@ -32,7 +40,7 @@ from .errors import ServingError
 from .pipeline import Pipeline
 from .settings import Settings, load_settings
 
-QUESTIONS, CANDIDATES, BATCH, SEED = 2_500, 6, 16, 1
+QUESTIONS, CANDIDATES, BATCH, SEED = 3_000, 6, 16, 1
 RIGHT, WRONG = 2, 3
 """Statements taken for a question, at most, the likeliest first."""
 LIMITS: dict[str, Any] = {"max_rows": 20_000, "max_bytes": 2**22, "timeout_s": 2.0}
@@ -68,29 +76,46 @@ def statements(settings: Settings, data: Path, questions: int) -> Iterator[list[
     pipeline = load_pipeline(settings.model_copy(update=update))
     assert isinstance(pipeline, Pipeline), "an engine of ours, unless told otherwise"
     pipeline.signals = []
-    examples = training_questions(data, questions)
-    root, known = data / "spider" / "databases", dict[str, Database]()
+    with tempfile.TemporaryDirectory() as made:
+        yield from _considered(pipeline, training_questions(data, questions, Path(made)))
+
+
+def _considered(pipeline: Pipeline, asked: Sequence[tuple[Example, Path]]) -> Iterator[list[Labelled]]:
+    known: dict[Path, Database] = {}
     started = time.monotonic()
-    for start in range(0, len(examples), BATCH):
-        some = examples[start : start + BATCH]
-        for one in some:
-            known.setdefault(one.db_id, Database(one.db_id, root / f"{one.db_id}.sqlite"))
-        results = pipeline.ask([(one.question, known[one.db_id]) for one in some])
-        pairs = zip(some, results, strict=True)
+    for start in range(0, len(asked), BATCH):
+        some = asked[start : start + BATCH]
+        for one, path in some:
+            known.setdefault(path, Database(one.db_id, path))
+        results = pipeline.ask([(one.question, known[path]) for one, path in some])
         yield [
             labelled
-            for one, result in pairs
+            for (one, path), result in zip(some, results, strict=True)
             if result.answer is not None
-            for labelled in _judged(one, result.answer, known[one.db_id])
+            for labelled in _judged(one, result.answer, known[path])
         ]
-        print(f"{start + len(some)} of {len(examples)}, {time.monotonic() - started:.0f} s", file=sys.stderr)
+        print(f"{start + len(some)} of {len(asked)}, {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
-def training_questions(data: Path, count: int) -> list[Example]:
+def training_questions(data: Path, count: int, folder: Path) -> list[tuple[Example, Path]]:
+    """`count` questions that training had, each with its database: two thirds Spider's, the others authored, whose databases
+    are made in `folder`.
+    """
     examples = [one for one in read_examples(data / "spider" / "train.jsonl") if one.sql]
     left_out = calibration_databases([one.db_id for one in examples], HOLDOUT)
-    kept = [one for one in examples if one.db_id not in left_out]
-    return random.Random(SEED).sample(kept, min(count, len(kept)))
+    root = data / "spider" / "databases"
+    found = [(one, root / f"{one.db_id}.sqlite") for one in examples if one.db_id not in left_out]
+    written: list[tuple[Example, Path]] = []
+    for file in authored_files():
+        if not kept_for_calibration(file.stem, HOLDOUT):
+            authored = read_authored(file)
+            path = build_authored_database(authored, folder / f"{authored.name}.sqlite")
+            written += [(one, path) for one in authored_questions(authored, path, 1, SEED)]
+    rng = random.Random(SEED)
+    some = rng.sample(written, min(count // 3, len(written)))
+    chosen = rng.sample(found, min(count - len(some), len(found))) + some
+    rng.shuffle(chosen)
+    return chosen
 
 
 def _judged(example: Example, answer: Answer, database: Database) -> list[Labelled]:
