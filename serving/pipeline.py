@@ -32,6 +32,8 @@ from .tracing import stage, traced
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_WORDS = 40  # tokens of a back-translation
+WORDINGS = 4
+"""Ways in which SQL is put back into words: the mean of their similarities ranks better than the likeliest's alone."""
 VIEWS = 1  # other orders of the schema that an answer's SQL is scored in: a second adds hardly anything, and its price
 
 
@@ -73,8 +75,8 @@ class LanguageModel:
         self._engine = engine
         self._mask = mask
 
-    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
-        """Each answer's SQL in words, as the model puts it."""
+    def back_translate(self, answers: Sequence[Answer]) -> list[tuple[str, ...] | None]:
+        """Each answer's SQL in words, in the WORDINGS that the model holds for likeliest."""
         return self._on_contexts(answers, self._tell)
 
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
@@ -108,15 +110,16 @@ class LanguageModel:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
         return self._engine.score(prompts, [told(context.prompt, context.written) for context in contexts])
 
-    def _tell(self, contexts: Sequence[Context]) -> list[str]:
+    def _tell(self, contexts: Sequence[Context]) -> list[tuple[str, ...]]:
         prompts = [tell_prompt(context.written, context.prompt) for context in contexts]
         allowed = None
         if self._mask is not None:
             uses = [references_used(context.written, context.prompt.binding) for context in contexts]
             allowed = [self._mask.words(references) for references in uses]
-        found = self._engine.generate(prompts, max_tokens=MAX_WORDS, allowed=allowed)
+        found = self._engine.generate(prompts, max_tokens=MAX_WORDS, n=WORDINGS, allowed=allowed)
         return [
-            spoken(one[0].text, context.prompt.binding) for one, context in zip(found, contexts, strict=True)
+            tuple(spoken(one.text, context.prompt.binding) for one in some)
+            for some, context in zip(found, contexts, strict=True)
         ]
 
     def _verify(self, contexts: Sequence[Context]) -> list[float]:

@@ -69,10 +69,11 @@ class PlainModel:
     def __init__(self, engine: ChatEngine) -> None:
         self._engine = engine
 
-    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
-        """Each answer's SQL in words, as the model puts it."""
+    def back_translate(self, answers: Sequence[Answer]) -> list[tuple[str, ...] | None]:
+        """Each answer's SQL in words, as the model puts it, once."""
         asked = [_user(f"Say in one short question what this SQL answers:\n{one.sql}") for one in answers]
-        return [found[0].text.strip() or None for found in self._engine.chat(asked, max_tokens=MAX_WORDS)]
+        said = [found[0].text.strip() for found in self._engine.chat(asked, max_tokens=MAX_WORDS)]
+        return [(words,) if words else None for words in said]
 
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
         """The probability of a yes, of yes and no, to whether the SQL answers the question (arXiv 2207.05221)."""

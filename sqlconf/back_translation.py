@@ -11,7 +11,7 @@ from sqlconf.signal import Answer, Cost, Model, Reading
 
 
 class BackTranslation:
-    """The cosine of the question and the model's own wording of the SQL; the note holds that wording."""
+    """The cosine of the question and the model's own wording of the SQL, the mean over its wordings; the note holds the first."""
 
     name = "back_translation"
     cost = Cost.WRITING
@@ -26,12 +26,15 @@ class BackTranslation:
             raise ConfidenceError(
                 f"the model gave {len(wordings)} back-translations for {len(answers)} answers"
             )
-        worded = [i for i, words in enumerate(wordings) if words and words.strip()]
-        cosines = self.embedder.similarities([(answers[i].question, wordings[i] or "") for i in worded])
-        readings = [Reading(self.name, None, note="the model put the SQL into no words")] * len(answers)
-        for i, cosine in zip(worded, cosines, strict=True):
-            readings[i] = Reading(self.name, cosine, note=wordings[i] or "")
-        return readings
+        said = [[words for words in some or () if words.strip()] for some in wordings]
+        pairs = [(one.question, words) for one, some in zip(answers, said, strict=True) for words in some]
+        cosines = iter(self.embedder.similarities(pairs))
+        return [
+            Reading(self.name, sum(next(cosines) for _ in some) / len(some), note=some[0])
+            if some
+            else Reading(self.name, None, note="the model put the SQL into no words")
+            for some in said
+        ]
 
 
 class ReverseCheck:

@@ -105,7 +105,10 @@ class Answer:
 class Model(Protocol):
     """What signals may ask of the language model; one item per answer, in order, None where it cannot say."""
 
-    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]: ...
+    def back_translate(self, answers: Sequence[Answer]) -> list[tuple[str, ...] | None]:
+        """The SQL in words, in one way or several, the likeliest first."""
+        ...
+
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]: ...
     def question_logprobs(self, answers: Sequence[Answer]) -> list[tuple[float, ...] | None]:
         """Log-probabilities of the question's tokens, where the SQL is given to be put into words."""

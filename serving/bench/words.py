@@ -14,6 +14,7 @@ from corpus.nearness import Nearness
 from corpus.references import ANY, Prompt, ask
 from corpus.schema import connect_read_only
 from corpus.spider import DatabaseFolder, Example
+from sqlconf.back_translation import BackTranslation
 from sqlconf.embedding import shared_embedder
 from sqlconf.signal import Answer
 
@@ -29,7 +30,7 @@ SEED, TRIES = 1, 20
 def run(settings: Settings) -> dict[str, Any]:
     """Shares of Spider's dev questions in which the right SQL ranks above a wrong one that gives other rows.
 
-    `similarity` ranks by the cosine of question and back-translation, `reverse_check` by the question's probability
+    `similarity` ranks by the cosine of question and back-translation, as the signal has it, `reverse_check` by the question's probability
     given the SQL. A tie counts as half. A development set: not for claims.
     """
     examples, folder = spider_dev(settings)
@@ -39,8 +40,8 @@ def run(settings: Settings) -> dict[str, Any]:
     engine = EmbeddedEngine(settings.checkpoint, threads=settings.threads)
     model = LanguageModel(engine, ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY]))
     answers = [answer for pair in pairs for answer in pair]
-    wordings = model.back_translate(answers)
-    cosines = embedder.similarities([(a.question, w or "") for a, w in zip(answers, wordings, strict=True)])
+    readings = BackTranslation(model, embedder).measure(answers)
+    wordings, cosines = [one.note for one in readings], [one.value or 0.0 for one in readings]
     scores = [sum(found or [-1e9]) for found in model.question_logprobs(answers)]
     return {
         "questions": len(examples),

@@ -20,7 +20,7 @@ from serving.databases import Database
 from serving.engines import Completion
 from serving.engines.embedded import EmbeddedEngine
 from serving.errors import DatabaseUnavailable
-from serving.pipeline import LanguageModel, Pipeline, ReferenceMask
+from serving.pipeline import WORDINGS, LanguageModel, Pipeline, ReferenceMask
 from serving.settings import Settings
 from sqlconf.agreement import Agreement, DistinctRows, NonEmpty
 from sqlconf.fusion import Fusion
@@ -146,7 +146,9 @@ def test_the_model_reports_on_itself_and_puts_sql_into_words(
     ]
     (none, words) = model.back_translate([Answer("x", "y", database.schema()), answer])
     assert none is None
-    assert isinstance(words, str)
+    assert words is not None
+    assert all(isinstance(one, str) for one in words)
+    assert len(words) == WORDINGS
     (none, logprobs) = model.question_logprobs([Answer("x", "y", database.schema()), answer])
     assert none is None
     prompt_of_words = tell_prompt(context.written, prompt)

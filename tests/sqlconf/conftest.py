@@ -57,8 +57,9 @@ class TableModel:
         self.reports = reports
         self.questions = questions or {}
 
-    def back_translate(self, answers: Sequence[Answer]) -> list[str | None]:
-        return [self.words.get(answer.sql) for answer in answers]
+    def back_translate(self, answers: Sequence[Answer]) -> list[tuple[str, ...] | None]:
+        said = [self.words.get(answer.sql) for answer in answers]
+        return [None if words is None else tuple(words.split(" / ")) for words in said]
 
     def self_report(self, answers: Sequence[Answer]) -> list[float | None]:
         return [self.reports.get(answer.sql) for answer in answers]

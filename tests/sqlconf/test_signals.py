@@ -62,6 +62,14 @@ def test_back_translation_compares_the_models_words(embedder, answer, table_mode
     assert "no words" in silent.note
 
 
+def test_back_translation_is_the_mean_over_the_models_wordings(embedder, answer, table_model) -> None:
+    ways = ["count the orders of every supplier", "suppliers and how many orders they have", "  "]
+    model = table_model({RIGHT: " / ".join(ways)}, {})
+    (reading,) = BackTranslation(model, embedder).measure([answer(QUESTION, RIGHT)])
+    assert reading.value == pytest.approx(sum(embedder.similarities([(QUESTION, w) for w in ways[:2]])) / 2)
+    assert reading.note == ways[0]
+
+
 def test_the_reverse_check_is_the_mean_probability_of_the_questions_words(answer, table_model) -> None:
     model = table_model({}, {}, {"a": (math.log(0.5), math.log(0.125)), "b": (0.0,), "c": None, "d": ()})
     readings = ReverseCheck(model).measure([answer(QUESTION, sql) for sql in "abcd"])
