@@ -2,9 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 import snowballstemmer
 
@@ -27,8 +28,19 @@ _GRAMMAR = """
 _STOP = frozenset(_GRAMMAR.split())
 _LONGEST_VALUE = 7
 _MOST_NEAR = 3
-Near = Callable[[Sequence[str], tuple[str, ...]], list[list[int]]]
-"""For each word the indices of the names that mean about the same; `corpus.nearness` has one."""
+MOST_CLOSE = 5
+
+
+class Near(Protocol):
+    """What names mean in comparison with words; `corpus.nearness` has one."""
+
+    def __call__(self, words: Sequence[str], names: tuple[str, ...]) -> list[list[int]]:
+        """For each word the indices of the names that mean about the same."""
+        ...
+
+    def closest(self, words: Sequence[str], names: tuple[str, ...]) -> list[int]:
+        """The indices of all names, those first that one of the words comes closest to."""
+        ...
 
 
 @lru_cache(maxsize=100_000)
@@ -95,6 +107,8 @@ class Links:
     marks: dict[tuple[str, str], str]
     """Match of each matched column to the question: "exact", "part" or "near"."""
     table_marks: dict[str, str]
+    close: tuple[tuple[str, str], ...] = ()
+    """Columns that nothing in the question names, the closest in meaning first."""
 
 
 def link(
@@ -109,6 +123,7 @@ def link(
     _link_names(texts, schema, links)
     if near:
         _link_near(schema, links, near)
+        _find_close(schema, links, near)
     return links
 
 
@@ -286,13 +301,44 @@ def content_words(question: str) -> list[str]:
 
 def open_words(question: str) -> list[str]:
     """The words of a question that `near` may be asked about."""
-    return [text.casefold() for text in _WORD.findall(question) if _may_be_near(text)]
+    return [text.casefold() for text in _WORD.findall(question) if _says(text)]
 
 
 def schema_names(schema: Schema) -> list[str]:
-    """The names that words are compared with: tables and columns, in words."""
+    """What words are compared with: tables and columns, in words, and columns with their tables."""
     tables = [" ".join(name_words(table.name)) for table in schema.tables]
-    return [*tables, *(" ".join(name_words(column.name)) for _, column in schema.columns())]
+    columns = [" ".join(name_words(column.name)) for _, column in schema.columns()]
+    return [*tables, *columns, *column_phrases(schema).values()]
+
+
+def column_phrases(schema: Schema) -> dict[tuple[str, str], str]:
+    """Columns that are no keys, each as a phrase with its table: what is compared with a question's words."""
+    keys = {(k.table, k.column) for k in schema.joins} | {(k.ref_table, k.ref_column) for k in schema.joins}
+    return {
+        (
+            table.name,
+            column.name,
+        ): f"{' '.join(name_words(column.name))} of {' '.join(name_words(table.name))}"
+        for table in schema.tables
+        for column in table.columns
+        if not column.primary_key and (table.name, column.name) not in keys
+    }
+
+
+def _find_close(schema: Schema, links: Links, near: Near) -> None:
+    """What nobody names people still mean: the columns that some word of the question comes closest to."""
+    phrases = column_phrases(schema)
+    words = [word.text.casefold() for word in links.words if not word.in_value and _says(word.text)]
+    named = {place for value in links.values for place in value.places}
+    for word in links.words:
+        named.update(word.columns, word.part_columns, word.near_columns)
+    places = list(phrases)
+    ranked = near.closest(words, tuple(phrases.values()))
+    links.close = tuple(place for place in (places[i] for i in ranked) if place not in named)
+
+
+def _says(text: str) -> bool:
+    return any(map(str.isalpha, text)) and text.casefold() not in _STOP
 
 
 def _may_be_near(text: str) -> bool:

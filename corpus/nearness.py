@@ -14,13 +14,15 @@ LEAST = 0.5
 TIE = 0.02
 MOST = 3
 REMEMBERED = 50_000
+"""Texts whose vectors are kept, unless told otherwise; beyond, all are computed anew."""
 
 
 class Nearness:
     """Compares words with names. Vectors are kept, so that a word costs a pass of the embedder once."""
 
-    def __init__(self, embed: Embed, least: float = LEAST):
+    def __init__(self, embed: Embed, least: float = LEAST, remembered: int = REMEMBERED):
         self.least = least
+        self.remembered = remembered
         self._embed = embed
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._names = lru_cache(maxsize=64)(self._stack)
@@ -37,6 +39,13 @@ class Nearness:
             found.append([int(i) for i in best if row[i] >= floor])
         return found
 
+    def closest(self, words: Sequence[str], names: tuple[str, ...]) -> list[int]:
+        """All names, those first that one of the words comes closest to."""
+        if not words or not names:
+            return []
+        cosines = self._names(names) @ self._stack(tuple(words)).T
+        return [int(i) for i in np.argsort(-cosines.max(axis=1), kind="stable")]
+
     def learn(self, texts: Sequence[str]) -> None:
         """Compute the vectors of many texts at once."""
         if texts:
@@ -46,7 +55,7 @@ class Nearness:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         known = {text: self._vectors[text] for text in texts if text in self._vectors}
         if fresh:
-            if len(self._vectors) > REMEMBERED:
+            if len(self._vectors) > self.remembered:
                 self._vectors = {}
             known.update(zip(fresh, self._embed(fresh), strict=True))
             self._vectors.update(known)

@@ -8,7 +8,8 @@ name something, behind these words: to foresee the second from the first is the 
 takes its loss on them too. Nothing in the schema's part depends on the question, so that all questions on a database share it,
 in training and in a key-value cache. A column of few different texts has them behind its name (`status: open, shut<c3>`): a
 question has the meaning of a code alone. How a word matches a name (whole, <part>, or <near> in meaning), and which columns
-hold a value, stands in the question. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL
+hold a value, stands in the question, and at its end (`|<near><c4><c2>`) the columns that nothing in it names and that come
+closest to its words in meaning. FROM is left out where `corpus.joins` infers it from the columns. `corpus.fold` turns SQL
 into this form and back; here are the prompts.
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corpus.contents import Contents
-from corpus.linking import Links, Near, Value, link, name_words
+from corpus.linking import MOST_CLOSE, Links, Near, Value, link, name_words
 from corpus.relevance import relevant
 from corpus.schema import Column, Schema, Table
 
@@ -181,7 +182,8 @@ def _question(links: Links, binding: Binding) -> str:
         for i in word.values:
             places = [binding.column_reference(*place) for place in links.values[i].places]
             parts.extend([f"<v{i}>", *[place for place in places if place][:MAX_PLACES]])
-    return "".join(parts)
+    close = [reference for place in links.close if (reference := binding.column_reference(*place))]
+    return "".join([*parts, f" |{NEAR}", *close[:MOST_CLOSE]] if close else parts)
 
 
 def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding, contents: Contents) -> str:

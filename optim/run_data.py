@@ -17,6 +17,9 @@ from optim.errors import ConfigError, DataError
 from optim.parallel import barrier, rank
 from optim.prepare import collect, digest, sample_texts, show_counts, tokenise
 
+VECTORS = 300_000
+"""Words and names whose vectors are kept while the data is made: all of them."""
+
 
 def prepare(
     config: RunConfig, shape: Any, console: Console, resuming: bool = False
@@ -72,7 +75,7 @@ def _make(config: RunConfig, shape: Any, folder: Path, console: Console) -> None
     from corpus.nearness import Nearness
     from sqlconf.embedding import Embedder
 
-    near = Nearness(Embedder().embed)
+    near = Nearness(Embedder().embed, remembered=VECTORS)
     pairs = collect(training_texts(dict(config.data), config.train.seed, near), console)
     if config.model.start:
         tokenizer = model_room.Tokenizer.load(config.model.start)

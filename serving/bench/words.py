@@ -30,8 +30,8 @@ SEED, TRIES = 1, 20
 def run(settings: Settings) -> dict[str, Any]:
     """Shares of Spider's dev questions in which the right SQL ranks above a wrong one that gives other rows.
 
-    `similarity` ranks by the cosine of question and back-translation, as the signal has it, `reverse_check` by the question's probability
-    given the SQL. A tie counts as half. A development set: not for claims.
+    `similarity` ranks by the cosine of question and back-translation, as that signal has it, `reverse_check` by the question's
+    probability given the SQL. A tie counts as half. A development set: not for claims.
     """
     examples, folder = spider_dev(settings)
     databases, rng, embedder = DatabaseFolder(folder), random.Random(SEED), shared_embedder()

@@ -1,5 +1,6 @@
 """Names near a word in meaning, on the real word vectors."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,3 +56,22 @@ def test_work_on_all_processors_comes_back_in_order(count: int) -> None:
     assert list(in_order(lambda number: number * number + offset, count)) == [
         n * n + offset for n in range(count)
     ]
+
+
+def test_columns_that_nothing_names_stand_at_the_end_by_meaning(
+    schema: Schema, contents: Contents, near: Nearness
+) -> None:
+    names = ("price of ticket", "birth date of driver", "colour of car")
+    assert near.closest(["hue", "vehicle"], names)[0] == 2
+    assert near.closest([], names) == [] and near.closest(["hue"], ()) == []
+    prompt = ask("who is the eldest of the singers", schema, contents, near=near)
+    tail = prompt.question.rpartition(f" |{NEAR}")[2]
+    close = [prompt.binding.columns[int(number)] for number in re.findall(r"<c(\d+)>", tail)]
+    assert ("singer", "age") in close
+    assert len(close) <= 5
+    named = {("singer", "age")} & set(prompt.links.marks)
+    assert not named
+    keys = {column for column in schema.columns() if column[1].primary_key}
+    assert not {(table.name, column.name) for table, column in keys} & set(close)
+    asked = ask("the age of the singers", schema, contents, near=near)
+    assert asked.binding.column_reference("singer", "age") not in asked.question.rpartition(f" |{NEAR}")[2]
