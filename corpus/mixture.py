@@ -32,6 +32,7 @@ from corpus.nearness import Nearness
 from corpus.parallel import in_order
 from corpus.references import (
     CHAT_TEMPLATE,
+    CLOSE,
     NO,
     REFERENCES,
     SPECIAL_TOKENS,
@@ -58,7 +59,8 @@ __all__ = [
 
 
 class TextPair(NamedTuple):
-    """What is given and what is to be learned: of `linked`, which follows the prompt, the references alone.
+    """What is given and what is to be learned: of `linked`, which follows the prompt, the references alone; of `given`, which
+    follows that, nothing.
 
     `shared` stands before the prompt, the same for several pairs in a row; a pair that is `alone` lacks it.
     """
@@ -69,6 +71,7 @@ class TextPair(NamedTuple):
     linked: str = ""
     shared: str = ""
     alone: bool = False
+    given: str = ""
 
 
 HOLDOUT = 8
@@ -257,7 +260,11 @@ def _pairs(
         except FoldError:
             pass
         return
-    yield TextPair("", folded, "ask", prompt.question, shared)
+    linked, close, rest = prompt.question.rpartition(CLOSE)
+    if not close:
+        linked, rest = rest, ""
+    # Which columns come closest is of use where it is right, and nothing that could be foreseen.
+    yield TextPair("", folded, "ask", linked, shared, given=close + rest)
     if rng.random() < data.get("tell", 0.2):
         yield TextPair(tell_request(folded), told(prompt, folded), "tell", "", shared)
     if rng.random() < data.get("verify", 0.1):

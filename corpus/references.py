@@ -37,6 +37,8 @@ BOS, EOS, ASK, SCHEMA, SQL, TELL, WORDS, TABLE = (
 )
 YES, NO, ANY = "<yes>", "<no>", "<%>"
 KEY, PART, NEAR = "<key>", "<part>", "<near>"
+CLOSE = f" |{NEAR}"
+"""Behind a question, before the columns that nothing in it names and that come closest to it in meaning."""
 _TYPES = {"number": "<num>", "time": "<time>", "boolean": "<bool>", "text": ""}
 REFERENCES: tuple[str, ...] = (
     *(f"<t{i}>" for i in range(MAX_TABLES)),
@@ -183,7 +185,7 @@ def _question(links: Links, binding: Binding) -> str:
             places = [binding.column_reference(*place) for place in links.values[i].places]
             parts.extend([f"<v{i}>", *[place for place in places if place][:MAX_PLACES]])
     close = [reference for place in links.close if (reference := binding.column_reference(*place))]
-    return "".join([*parts, f" |{NEAR}", *close[:MOST_CLOSE]] if close else parts)
+    return "".join([*parts, CLOSE, *close[:MOST_CLOSE]] if close else parts)
 
 
 def _schema(kept: list[tuple[Table, list[Column]]], binding: Binding, contents: Contents) -> str:

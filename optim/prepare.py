@@ -21,7 +21,8 @@ class Pair(Protocol):
     """One training text: what is given, what is to be learned, and the task that it belongs to.
 
     More attributes are optional: `weight` says how often an epoch shows it, on average (1 if absent);
-    `linked` is text between prompt and target of which only some tokens bear loss (`tokenise` says which);
+    `linked` is text between prompt and target of which only some tokens bear loss (`tokenise` says which), `given` text behind
+    that of which none does;
     `shared` is text before the prompt that the texts next to it begin with too, which is then stored and computed
     once for them together; a text that is `alone` lies among them, but does not begin with it.
     """
@@ -67,6 +68,7 @@ def sample_texts(pairs: Sequence[Pair], examples: int, seed: int) -> Iterator[st
             ("" if getattr(pair, "alone", False) else getattr(pair, "shared", ""))
             + pair.prompt
             + getattr(pair, "linked", "")
+            + getattr(pair, "given", "")
         )
         yield pair.target
 
@@ -83,7 +85,8 @@ def tokenise(
 ) -> DatasetBuilder:
     """Encode every pair; a target that has no end-of-sequence token `eos` gets one at its end.
 
-    All of the target bears loss, of the `linked` text the tokens in `learned_in_linked`, of the prompt none.
+    All of the target bears loss, of the `linked` text the tokens in `learned_in_linked`, of the prompt and of what is `given`
+    behind the linked text none.
     """
     builder = DatasetBuilder(vocabulary, max_length)
     shared, branches = "", list[Branch]()
@@ -98,18 +101,21 @@ def tokenise(
         batch = pairs[start : start + BATCH]
         prompts = encoder.encode_batch([pair.prompt for pair in batch])
         links = encoder.encode_batch([getattr(pair, "linked", "") for pair in batch])
+        more = encoder.encode_batch([getattr(pair, "given", "") for pair in batch])
         targets = encoder.encode_batch([pair.target for pair in batch])
-        for pair, prompt, linked, target in zip(batch, prompts, links, targets, strict=True):
+        for pair, prompt, linked, given, target in zip(batch, prompts, links, more, targets, strict=True):
             ended = target if eos in target else [*target, eos]
             learned = [False] * len(prompt) + [token in learned_in_linked for token in linked]
+            learned += [False] * len(given)
+            before = prompt + linked + given
             if getattr(pair, "shared", "") != shared:
                 finish()
                 shared = getattr(pair, "shared", "")
             if shared:
                 alone = getattr(pair, "alone", False)
-                branches.append(Branch(prompt + linked, ended, pair.task, learned, alone))
+                branches.append(Branch(before, ended, pair.task, learned, alone))
             else:
-                builder.add(prompt + linked, ended, pair.task, getattr(pair, "weight", 1.0), learned)
+                builder.add(before, ended, pair.task, getattr(pair, "weight", 1.0), learned)
     finish()
     return builder
 
