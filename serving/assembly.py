@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from corpus.contents import Contents
 from corpus.demo import demo_schema
@@ -33,70 +34,74 @@ from .engines import Engine
 from .engines.chat_engine import ChatEngine
 from .engines.opening import open_engine
 from .errors import CheckpointError
-from .pipeline import LanguageModel, Pipeline, ReferenceMask
-from .plain import PlainModel, PlainPipeline
+from .ours import LanguageModel, ReferenceMask, ReferenceWriter
+from .pipeline import Pipeline, Writer
+from .plain import PlainModel, PlainWriter
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 PLAIN_TOKENS = 512  # a model that spells its SQL, and says a word about it, needs more
 
 
-def load_pipeline(settings: Settings) -> Pipeline | PlainPipeline:
+def load_pipeline(settings: Settings) -> Pipeline:
     """The pipeline on the engine that the settings name, started if need be.
 
     Raises CheckpointError if a file is missing or does not fit, EngineSetupError or EngineUnavailable for the engine.
     """
     engine = open_engine(settings)
+    writer: Writer[Any]
     if isinstance(engine, ChatEngine):
-        return _plain(settings, engine)
-    mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
-    every = signals_of(engine, mask)
-    fusion = load_fusion(settings, every)
-    signals = [signal for signal in every if signal.name in fusion.signals]
+        tokens = max(settings.max_tokens, PLAIN_TOKENS)
+        writer = PlainWriter(engine, candidates=settings.candidates, max_tokens=tokens)
+        every = _plain_signals(engine)
+        fusion = _plain_fusion(settings, engine, every)
+        by_statement: Sequence[tuple[Signal, float]] = ()  # tuned on, and tried with, our own models alone
+    else:
+        mask = ReferenceMask(engine.vocabulary_size, engine.special_tokens(), [ANY])
+        writer = ReferenceWriter(
+            engine,
+            mask=mask,
+            grammar=engine.grammar_vocabulary if settings.grammar else None,
+            near=Nearness(shared_embedder().embed),
+            candidates=settings.candidates,
+            max_tokens=settings.max_tokens,
+            learned=[database_key(demo_schema())],
+        )
+        every = signals_of(engine, mask)
+        fusion = load_fusion(settings, every)
+        by_statement = [(Shape(), 2.0), (Grounding(contents_of), 1.0)]
     return Pipeline(
-        engine,
-        signals,
+        writer,
+        [signal for signal in every if signal.name in fusion.signals],
         fusion,
-        mask=mask,
-        grammar=engine.grammar_vocabulary if settings.grammar else None,
-        near=Nearness(shared_embedder().embed),
-        candidates=settings.candidates,
-        max_tokens=settings.max_tokens,
         abstain_below=abstain_threshold(settings, fusion),
         abstain_below_known={
             database: abstain_threshold(settings, own) for database, own in fusion.known.items()
         },
         signal_limit_s=settings.signal_limit_s,
         run_candidates=settings.run_candidates,
-        by_statement=[(Shape(), 2.0), (Grounding(contents_of), 1.0)],
-        learned=[database_key(demo_schema())],
+        by_statement=by_statement,
     )
 
 
-def _plain(settings: Settings, engine: ChatEngine) -> PlainPipeline:
-    """For a model that is not ours: the signals that need no knowledge of its tokens, and no calibration but one for it."""
+def _plain_signals(engine: ChatEngine) -> list[Signal]:
+    """Those that need no knowledge of the model's tokens."""
     model, embedder = PlainModel(engine), shared_embedder()
     aligner = Aligner(embedder)
-    signals: list[Signal] = [
+    return [
         BackTranslation(model, embedder), Similarity(embedder), Similarity(embedder, view=raw, name="raw_similarity"),
         SelfReport(model), likelihood(), weakest_token(), whole_sequence(), Agreement(), ResultProbability(),
         NonEmpty(), DistinctRows(), Rivalry(), ResultEntropy(), *aligner.signals(), Shape(), Grounding(contents_of),
         Evidence(aligner, contents_of),
     ]  # fmt: skip
-    if settings.fusion is None:
-        log.warning("confidences of %s are not calibrated; run suresql calibrate", engine.model_name)
-        fusion = Fusion.unfitted([signal.name for signal in signals])
-    else:
-        fusion = load_fusion(settings, signals)
-    return PlainPipeline(
-        engine,
-        [signal for signal in signals if signal.name in fusion.signals],
-        fusion,
-        candidates=settings.candidates,
-        max_tokens=max(settings.max_tokens, PLAIN_TOKENS),
-        abstain_below=settings.abstain_below,
-        run_candidates=settings.run_candidates,
-    )
+
+
+def _plain_fusion(settings: Settings, engine: ChatEngine, signals: Sequence[Signal]) -> Fusion:
+    """The calibration that the settings name; the checkpoint's own says nothing of another model."""
+    if settings.fusion is not None:
+        return load_fusion(settings, signals)
+    log.warning("confidences of %s are not calibrated; run suresql calibrate", engine.model_name)
+    return Fusion.unfitted(chosen(settings.profile, signals))
 
 
 def signals_of(engine: Engine, mask: ReferenceMask | None = None) -> list[Signal]:

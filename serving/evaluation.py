@@ -20,7 +20,6 @@ from .breakdown import Case, breakdown
 from .databases import Database
 from .errors import EvaluationError, ServingError
 from .pipeline import AskResult, Pipeline
-from .plain import PlainPipeline
 from .question import check_question
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Judged:
 
 
 def evaluate(
-    pipeline: Pipeline | PlainPipeline,
+    pipeline: Pipeline,
     examples: str | Path,
     db_root: str | Path,
     predictions: str | Path,
@@ -226,7 +225,7 @@ def _databases(examples: Iterable[Example], root: Path) -> dict[str, Database]:
 
 
 def _judge(
-    pipeline: Pipeline | PlainPipeline,
+    pipeline: Pipeline,
     examples: Sequence[Example],
     databases: dict[str, Database],
     timeout_s: float,
@@ -265,9 +264,7 @@ def _rounded(logprobs: Sequence[float]) -> list[float]:
     return [round(one, 5) for one in logprobs]
 
 
-def _ask(
-    questions: Sequence[tuple[str, Database]], pipeline: Pipeline | PlainPipeline
-) -> list[AskResult | ServingError]:
+def _ask(questions: Sequence[tuple[str, Database]], pipeline: Pipeline) -> list[AskResult | ServingError]:
     """The batch, or, where one of it cannot be answered, each by itself."""
     try:
         for text, _ in questions:

@@ -37,6 +37,7 @@ from sqlconf.signal import Answer
 from .assembly import contents_of, load_pipeline
 from .databases import Database
 from .errors import ServingError
+from .ours import ReferenceWriter
 from .pipeline import Pipeline
 from .settings import Settings, load_settings
 
@@ -74,7 +75,7 @@ def statements(settings: Settings, data: Path, questions: int) -> Iterator[list[
     """What the model considers for questions on its training databases, each judged, by batches."""
     update = {"profile": "fast", "precision": None, "candidates": CANDIDATES, "fusion": data / "none.json"}
     pipeline = load_pipeline(settings.model_copy(update=update))
-    assert isinstance(pipeline, Pipeline), "an engine of ours, unless told otherwise"
+    assert isinstance(pipeline.writer, ReferenceWriter), "an engine of ours, unless told otherwise"
     pipeline.signals = []
     with tempfile.TemporaryDirectory() as made:
         yield from _considered(pipeline, training_questions(data, questions, Path(made)))

@@ -22,10 +22,10 @@ from sqlconf.errors import ConfidenceError
 from sqlconf.fusion import Fusion
 
 from .calibration import READINGS, abstain_threshold, fit, weights_digest
+from .engines.chat_engine import ChatEngine
 from .errors import CheckpointError, EvaluationError, FeedbackUnavailable, UnknownAnswer
 from .evaluation import Judged, read_predictions
 from .pipeline import AskResult, Pipeline
-from .plain import PlainPipeline
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Feedback:
     def __init__(
         self,
         folder: Path,
-        pipeline: Pipeline | PlainPipeline,
+        pipeline: Pipeline,
         readings: Path,
         adopt: Callable[[Fusion], None],
     ) -> None:
@@ -188,9 +188,9 @@ class Feedback:
             ) from error
 
 
-def open_feedback(settings: Settings, pipeline: Pipeline | PlainPipeline) -> Feedback:
+def open_feedback(settings: Settings, pipeline: Pipeline) -> Feedback:
     """The labels and versions of these weights and this profile, under the settings' home."""
-    plain = isinstance(pipeline, PlainPipeline)
+    plain = isinstance(pipeline.engine, ChatEngine)
     try:
         weights = None if plain else weights_digest(settings.checkpoint)[:12]
     except CheckpointError:

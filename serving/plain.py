@@ -1,28 +1,23 @@
 """Questions to a model that is not ours: it reads the schema as plain SQL and writes SQL, which is picked out of what it says.
 
-The statement passes the same walls, candidates that give the same rows vote together, and the signals that need no knowledge
-of the model's tokens are measured.
+`serving.pipeline` goes on from there as with ours: the same walls, votes, limits, thresholds and doubts, on the signals that need
+no knowledge of the model's tokens.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from corpus.schema import Schema
-from sqlconf.signal import Answer, Signal, measure_all, values
+from sqlconf.signal import Answer
 
-from .candidates import Choice, choose
-from .database_key import database_key
+from .candidates import Written
 from .databases import Database
 from .engines.chat_engine import ChatEngine, Conversation
 from .engines.engine import Completion
 from .errors import BadSql
-from .pipeline import AskResult, Fusion
-from .progress import tell, telling
-from .tracing import stage, traced
 
 SAMPLING = 0.7
 MAX_WORDS = 60
@@ -94,98 +89,35 @@ class PlainModel:
         return [None] * len(answers)
 
 
-class PlainPipeline:
-    """Answers questions in batches, as Pipeline does. Safe to call from several threads."""
+class PlainWriter:
+    """Has a model that is not ours write SQL: its likeliest answer, and samples beside it."""
 
-    def __init__(
-        self,
-        engine: ChatEngine,
-        signals: Sequence[Signal],
-        fusion: Fusion,
-        *,
-        candidates: int,
-        max_tokens: int,
-        abstain_below: float,
-        run_candidates: bool,
-    ) -> None:
+    def __init__(self, engine: ChatEngine, *, candidates: int, max_tokens: int) -> None:
         self.engine = engine
-        self.signals = list(signals)
-        self.fusion = fusion
         self._candidates = candidates
         self._max_tokens = max_tokens
-        self._abstain_below = abstain_below
-        self._run = run_candidates
 
-    def adopt(self, fusion: Fusion, abstain_below: float, known: Mapping[str, float]) -> None:
-        """See Pipeline.adopt; databases that the calibration knows have no threshold of their own here."""
-        self.fusion, self._abstain_below = fusion, abstain_below
+    def prompts(self, question: str, database: Database) -> list[Conversation]:
+        """The schema as CREATE statements, and the question."""
+        schema = database.schema()
+        if not any(table.columns for table in schema.tables):
+            return []
+        system = {"role": "system", "content": f"{_TASK}\n\n{schema_in_sql(schema)}"}
+        return [[system, {"role": "user", "content": question}]]
 
-    def ask(self, questions: Sequence[tuple[str, Database]]) -> list[AskResult]:
-        """See Pipeline.ask."""
-        started = time.perf_counter()
-        asked = [_question(text, database) for text, database in questions]
-        with stage("generate", gen_ai__request__model=self.engine.model_name):
-            found = self.engine.chat(asked, max_tokens=self._max_tokens)
-            if self._candidates > 1:
-                more = self.engine.chat(
-                    asked, max_tokens=self._max_tokens, n=self._candidates - 1, temperature=SAMPLING
-                )
-                found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
-        with stage("choose"):
-            choices = [
-                choose([(None, some)], database, run=self._run, read=_read)
-                for some, (_, database) in zip(found, questions, strict=True)
-            ]
-        numbers = [i for i, choice in enumerate(choices) if isinstance(choice, Choice)]
-        answers = []
-        for i in numbers:
-            choice, (text, database) = choices[i], questions[i]
-            assert isinstance(choice, Choice)
-            tell(i, "sql", {"sql": database.translate(choice.sql)})
-            answers.append(
-                Answer(
-                    text, choice.sql, database.schema(), choice.completion.logprobs, choice.context, choice.candidates
-                )
-            )  # fmt: skip
-        by_number = dict(zip(numbers, answers, strict=True))
-        measured = dict(
-            zip(numbers, measure_all(traced(telling(self.signals, numbers), numbers), answers), strict=True)
-        )
-        ms = (time.perf_counter() - started) * 1000 / max(1, len(questions))
-        results = []
-        for i, (choice, some) in enumerate(zip(choices, found, strict=True)):
-            readings = measured.get(i, [])
-            good = isinstance(choice, Choice)
-            key = database_key(questions[i][1].schema())
-            confidence = self.fusion.of(key).probability([values(readings)])[0] if good else 0.0
-            results.append(
-                AskResult(
-                    sql=questions[i][1].translate(choice.sql) if isinstance(choice, Choice) else "",
-                    confidence=confidence,
-                    abstain=not good or confidence < self._abstain_below,
-                    signals=readings,
-                    model=self.engine.model_name,
-                    prompt_tokens=some[0].prompt_tokens,
-                    completion_tokens=sum(len(one.logprobs) for one in some),
-                    ms=ms,
-                    error=None if isinstance(choice, Choice) else choice,
-                    answer=by_number.get(i),
-                    database=key,
-                )
+    def write(self, prompts: Sequence[Conversation]) -> list[Written]:
+        """The likeliest answer to each and, as far as several candidates are wanted, samples."""
+        found = self.engine.chat(prompts, max_tokens=self._max_tokens)
+        if self._candidates > 1:
+            more = self.engine.chat(
+                prompts, max_tokens=self._max_tokens, n=self._candidates - 1, temperature=SAMPLING
             )
-        return results
+            found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
+        return [(None, some) for some in found]
 
-
-def _read(completion: Completion) -> tuple[str, bool]:
-    return statement_in(completion.text), True
-
-
-def _question(text: str, database: Database) -> Conversation:
-    schema = schema_in_sql(database.schema())
-    return [
-        {"role": "system", "content": f"{_TASK}\n\n{schema}"},
-        {"role": "user", "content": text},
-    ]
+    def read(self, completion: Completion) -> tuple[str, bool]:
+        """See `candidates.Read`; values are of the model's own spelling, and not looked up."""
+        return statement_in(completion.text), True
 
 
 def _user(text: str) -> Conversation:

@@ -16,7 +16,6 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
-    from .plain import PlainPipeline
 
 log = logging.getLogger(__name__)
 SPIDER, AUTHORED, DEMO, SEED = 600, 500, 400, 1
@@ -47,7 +46,7 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     return found
 
 
-def measuring_all(settings: Settings, folder: Path) -> Pipeline | PlainPipeline:
+def measuring_all(settings: Settings, folder: Path) -> Pipeline:
     """The pipeline with every signal there is, none given up on for its time, before any calibration: `folder` holds none."""
     from .assembly import load_pipeline
 

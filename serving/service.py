@@ -31,13 +31,12 @@ from .gateway.metrics import Metrics
 from .gateway.proxy import Proxy
 from .gateway.redis_limits import RedisLedger
 from .pipeline import AskResult, Pipeline
-from .plain import PlainPipeline
 from .progress import Listener
 from .settings import Settings
 from .tracing import open_tracing, stage
 
 log = logging.getLogger(__name__)
-PipelineFactory = Callable[[Settings], Pipeline | PlainPipeline]
+PipelineFactory = Callable[[Settings], Pipeline]
 MAX_EXECUTIONS = 4  # statements of users that run at one time
 REMOTE_WORKERS = 8  # batches at one time where the engine is elsewhere and batches by itself
 SPARE_S = 5.0  # a reservation outlives the longest request by so much
@@ -57,7 +56,7 @@ class Service:
         """Others are to be asked; who asks all the same is still answered."""
         self.stopping = False
         self.failure: ServingError | None = None
-        self.pipeline: Pipeline | PlainPipeline | None = None
+        self.pipeline: Pipeline | None = None
         self.feedback: Feedback | None = None
         self._factory = pipeline_factory
         self.started = time.time()
@@ -286,11 +285,11 @@ class Service:
         workers = 1 if self.settings.embedded else REMOTE_WORKERS
         self._batcher = Batcher(work, queue=self.settings.queue, workers=workers)
 
-    def _build(self) -> Pipeline | PlainPipeline:
+    def _build(self) -> Pipeline:
         with stoppable(self._stopping):
             return self._factory(self.settings)
 
-    def _open_feedback(self, pipeline: Pipeline | PlainPipeline) -> None:
+    def _open_feedback(self, pipeline: Pipeline) -> None:
         """Labels of before are taken up; where that fails, answers are judged as they shipped, and the log says so."""
         try:
             self.feedback = open_feedback(self.settings, pipeline)

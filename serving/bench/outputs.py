@@ -19,8 +19,8 @@ from ..databases import Database
 from ..engines.embedded import EmbeddedEngine
 from ..errors import EvaluationError
 from ..evaluation import Judged
+from ..ours import ReferenceWriter
 from ..pipeline import Pipeline
-from ..plain import PlainPipeline
 from . import demo, spider
 
 SAMPLES, SEED, BATCH = 5, 1, 16
@@ -71,7 +71,7 @@ def spider_questions_in(folder: Path, data: Path, count: int) -> tuple[Path, Pat
 
 
 def keep_outputs(
-    pipeline: Pipeline | PlainPipeline, questions: Path, databases: Path, judged: Sequence[Judged], out: Path
+    pipeline: Pipeline, questions: Path, databases: Path, judged: Sequence[Judged], out: Path
 ) -> None:
     """Samples at temperature 1 and alternatives at each token, of the answers that have SQL. On an engine that does not tell
     alternatives the file stays empty.
@@ -79,7 +79,8 @@ def keep_outputs(
     engine = pipeline.engine
     answered = {str(one.id): one for one in judged if one.sql}
     examples = [one for one in read_examples(questions) if one.id in answered]
-    if not isinstance(engine, EmbeddedEngine) or not isinstance(pipeline, Pipeline):
+    writer = pipeline.writer
+    if not isinstance(engine, EmbeddedEngine) or not isinstance(writer, ReferenceWriter):
         out.write_text("", encoding="utf-8")
         return
     known: dict[str, Database] = {}
@@ -90,7 +91,7 @@ def keep_outputs(
             known.setdefault(one.db_id, Database(one.db_id, databases / f"{one.db_id}.sqlite"))
         prompts = [
             references.ask(
-                one.question, known[one.db_id].schema(), known[one.db_id].contents(), near=pipeline.near
+                one.question, known[one.db_id].schema(), known[one.db_id].contents(), near=writer.near
             )
             for one in some
         ]

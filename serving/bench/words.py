@@ -20,7 +20,7 @@ from sqlconf.signal import Answer
 
 from ..candidates import Context
 from ..engines.embedded import EmbeddedEngine
-from ..pipeline import LanguageModel, ReferenceMask
+from ..ours import LanguageModel, ReferenceMask
 from ..settings import Settings
 from .spider import spider_dev
 

@@ -15,6 +15,7 @@ from serving.engines import Completion
 from serving.errors import FeedbackUnavailable, UnknownAnswer
 from serving.evaluation import read_predictions
 from serving.feedback import Feedback, drift
+from serving.ours import ReferenceWriter
 from serving.pipeline import Pipeline
 from serving.settings import Settings
 from sqlconf.fusion import Fusion
@@ -44,7 +45,7 @@ class Dice:
 
 @pytest.fixture
 def pipeline() -> Pipeline:
-    return Pipeline(Dice(), [likelihood()], Fusion.unfitted(["likelihood"]))
+    return Pipeline(ReferenceWriter(Dice()), [likelihood()], Fusion.unfitted(["likelihood"]))
 
 
 def open_in(folder: Path, pipeline: Pipeline, readings: Path | None = None) -> Feedback:
@@ -109,7 +110,7 @@ def test_labels_make_a_version_that_is_judged_by_and_survives_a_restart(
     assert (state.version, state.pending, state.refused) == (1, 0, None)
     assert not feedback.due()
     assert isinstance(pipeline.fusion, Fusion) and pipeline.fusion.fitted
-    again = Pipeline(Dice(), [likelihood()], Fusion.unfitted(["likelihood"]))
+    again = Pipeline(ReferenceWriter(Dice()), [likelihood()], Fusion.unfitted(["likelihood"]))
     assert open_in(tmp_path, again).state().version == 1
     assert isinstance(again.fusion, Fusion) and again.fusion.weights == pipeline.fusion.weights
 

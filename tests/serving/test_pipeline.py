@@ -20,7 +20,8 @@ from serving.databases import Database
 from serving.engines import Completion
 from serving.engines.embedded import EmbeddedEngine
 from serving.errors import DatabaseUnavailable
-from serving.pipeline import WORDINGS, LanguageModel, Pipeline, ReferenceMask
+from serving.ours import WORDINGS, LanguageModel, ReferenceMask, ReferenceWriter
+from serving.pipeline import Pipeline
 from serving.settings import Settings
 from sqlconf.agreement import Agreement, DistinctRows, NonEmpty
 from sqlconf.fusion import Fusion
@@ -51,7 +52,7 @@ class Scripted:
 
 
 def pipeline(engine: Scripted) -> Pipeline:
-    return Pipeline(engine, [likelihood()], Fusion.unfitted(["likelihood"]))
+    return Pipeline(ReferenceWriter(engine), [likelihood()], Fusion.unfitted(["likelihood"]))
 
 
 @pytest.fixture
@@ -111,7 +112,9 @@ def test_a_statement_that_was_cut_short_is_not_run(database: Database) -> None:
 
 def test_a_confidence_under_the_threshold_abstains(database: Database) -> None:
     engine = Scripted(written(database, "SELECT name FROM suppliers"))
-    strict = Pipeline(engine, [likelihood()], Fusion.unfitted(["likelihood"]), abstain_below=0.99)
+    strict = Pipeline(
+        ReferenceWriter(engine), [likelihood()], Fusion.unfitted(["likelihood"]), abstain_below=0.99
+    )
     (answer,) = strict.ask([("names", database)])
     assert answer.sql
     assert answer.abstain
@@ -178,12 +181,17 @@ def test_candidates_that_give_the_same_rows_win_together(database: Database) -> 
     lone = written(database, "SELECT count(*) FROM suppliers WHERE id = 1"), 0.4
     one = written(database, "SELECT count(*) FROM suppliers"), 0.3
     other = written(database, "SELECT count(id) FROM suppliers"), 0.25
-    agreeing = Pipeline(Weighed(lone, one, other), [Agreement()], Fusion.unfitted(["agreement"]))
+    agreeing = Pipeline(
+        ReferenceWriter(Weighed(lone, one, other)), [Agreement()], Fusion.unfitted(["agreement"])
+    )
     (answer,) = agreeing.ask([("how many suppliers", database)])
     assert database.execute(answer.sql).rows == [[3]]
     assert answer.signals[0].value == pytest.approx(0.55 / 0.95)
     each = Pipeline(
-        Weighed(lone, one, other), [Agreement()], Fusion.unfitted(["agreement"]), run_candidates=False
+        ReferenceWriter(Weighed(lone, one, other)),
+        [Agreement()],
+        Fusion.unfitted(["agreement"]),
+        run_candidates=False,
     )
     (answer,) = each.ask([("how many suppliers", database)])
     assert database.execute(answer.sql).rows == [[1]]
@@ -225,11 +233,14 @@ def test_what_the_whole_schema_and_its_part_agree_on_wins(database: Database) ->
             "suppliers": [(of(narrow, counted), 0.6)],
         }
     )
-    (answer,) = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"])).ask([(question, database)])
+    (answer,) = Pipeline(ReferenceWriter(engine), [Agreement()], Fusion.unfitted(["agreement"])).ask(
+        [(question, database)]
+    )
     assert answer.sql.casefold() == counted.casefold()
     assert answer.signals[0].value == pytest.approx(0.5 / 0.75)
     for whole_alone in ({"narrowed": False}, {"learned": [database_key(database.schema())]}):
-        alone = Pipeline(engine, [Agreement()], Fusion.unfitted(["agreement"]), **whole_alone)  # type: ignore[arg-type]
+        writer = ReferenceWriter(engine, **whole_alone)  # type: ignore[arg-type]
+        alone = Pipeline(writer, [Agreement()], Fusion.unfitted(["agreement"]))
         (answer,) = alone.ask([(question, database)])
         assert answer.sql.casefold() == "select id from suppliers"
 
@@ -237,9 +248,9 @@ def test_what_the_whole_schema_and_its_part_agree_on_wins(database: Database) ->
 def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(database: Database) -> None:
     empty = written(database, "SELECT name FROM suppliers WHERE id = 77"), 0.5
     found = written(database, "SELECT name FROM suppliers"), 0.3
-    (answer,) = Pipeline(Weighed(empty, found), [likelihood()], Fusion.unfitted(["likelihood"])).ask(
-        [("names", database)]
-    )
+    (answer,) = Pipeline(
+        ReferenceWriter(Weighed(empty, found)), [likelihood()], Fusion.unfitted(["likelihood"])
+    ).ask([("names", database)])
     assert len(database.execute(answer.sql).rows) == 3
 
 
@@ -253,7 +264,9 @@ def test_rows_of_an_empty_table_say_nothing_of_the_statement(shop: Path, tmp_pat
     one = written(database, "SELECT name FROM suppliers"), 0.5
     other = written(database, "SELECT name FROM suppliers WHERE id = 77"), 0.3
     signals = [Agreement(), NonEmpty(), DistinctRows()]
-    weighed = Pipeline(Weighed(one, other), signals, Fusion.unfitted([signal.name for signal in signals]))
+    weighed = Pipeline(
+        ReferenceWriter(Weighed(one, other)), signals, Fusion.unfitted([signal.name for signal in signals])
+    )
     (answer,) = weighed.ask([("names", database)])
     assert database.is_empty("suppliers")
     assert [reading.value for reading in answer.signals] == [pytest.approx(0.5 / 0.8), None, None]

@@ -21,7 +21,6 @@ from ...assembly import load_pipeline
 from ...errors import EvaluationError
 from ...evaluation import evaluate, read_predictions
 from ...pipeline import Pipeline
-from ...plain import PlainPipeline
 from ...settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -66,9 +65,7 @@ def build(name: str, into: Path, data: Path | None) -> bool:
     return True
 
 
-def _measured(
-    pipeline: Pipeline | PlainPipeline, lines: list[dict[str, str]], data: Path | None
-) -> dict[str, Any]:
+def _measured(pipeline: Pipeline, lines: list[dict[str, str]], data: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         here = {db_id for db_id in {one["db_id"] for one in lines} if build(db_id, folder, data)}
