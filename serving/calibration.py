@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 READINGS = "readings.jsonl"
 """Beside a calibration: what it was fitted on, for refits with labels of users."""
-WAY = 3
-"""Of answering: raised with every change of it, so that answers made in another way are not taken for these."""
 QUICK = (Choice(0.03, True, False),)
 """Where many fits are made, one way of fitting stands for all."""
 SHARED = (
@@ -249,22 +246,13 @@ def abstain_threshold(settings: Settings, fusion: Fusion) -> float:
     return promise.threshold
 
 
-def answers_key(settings: Settings) -> str:
-    """What tells the answers of one model from those of another: its weights' digest, or the name of a served model that is
-    not ours. Raises EvaluationError where that is not known without asking, CheckpointError without weights.
-    """
-    if is_ours(settings):
-        return f"{weights_digest(settings.checkpoint)[:12]}-{WAY}"
-    return "served-" + re.sub(r"[^\w.-]+", "-", str(settings.engine_model)) + f"-{WAY}"
-
-
 def is_ours(settings: Settings) -> bool:
     """Whether the answers are of the checkpoint's weights. Raises EvaluationError where that is not known without asking."""
     if not settings.engine_urls or settings.engine_format == "references":
         return True
     if settings.engine_model is None:
         raise EvaluationError(
-            "Which model the engines serve is not said, and answers are kept by its name.",
+            "Which model the engines serve is not said, and a calibration is of one model.",
             "Set SURESQL_ENGINE_MODEL (and SURESQL_ENGINE_FORMAT=references for one that reads ours).",
         )
     return settings.engine_format == "auto" and settings.engine_model == settings.checkpoint.name

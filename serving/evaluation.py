@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -87,7 +87,7 @@ def evaluate(
     out = Path(predictions)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = _resume(out, ids) if resume else {}
+        done = _resume(out, known) if resume else {}
         rest = [example for example in todo if example.id not in done]
         with out.open("a" if resume else "w", encoding="utf-8") as file:
             for start in range(0, len(rest), batch):
@@ -185,8 +185,8 @@ def _judged(line: str, where: str) -> Judged:
         ) from error
 
 
-def _resume(path: Path, ids: Set[str]) -> dict[str, Judged]:
-    """What was judged before; a last line that was cut short is cut off."""
+def _resume(path: Path, examples: Sequence[Example]) -> dict[str, Judged]:
+    """What was judged before; a last line that was cut short is cut off. Raises EvaluationError for other questions'."""
     if not path.is_file():
         return {}
     raw = path.read_bytes()
@@ -194,7 +194,8 @@ def _resume(path: Path, ids: Set[str]) -> dict[str, Judged]:
     if whole != raw:
         path.write_bytes(whole)
     done = {str(one.id): one for one in _lines(path)}
-    if not done.keys() <= ids:
+    asked = {example.id: (example.question, example.db_id) for example in examples}
+    if any(asked.get(name) != (one.question, one.db_id) for name, one in done.items()):
         raise EvaluationError(
             f"{path} holds predictions for other questions.", "Run without --resume, or name another file."
         )

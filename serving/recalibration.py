@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from corpus import held_out
 from corpus.errors import CorpusError
 
-from .calibration import answers_key
 from .errors import EvaluationError
 from .evaluation import Progress, evaluate
+from .kept_answers import answers_key, can_be_kept
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ calibration split.
 
 
 def calibration_answers(settings: Settings, data: Path, progress: Progress | None = None) -> list[Path]:
-    """Files of judged answers, all signals measured, under the settings' home; what is there of these weights is not made
+    """Files of judged answers, all signals measured, under the settings' home; what `kept_answers` lets stand is not made
     again. Raises EvaluationError.
     """
     folder = settings.home / "calibration" / answers_key(settings)
@@ -41,7 +41,7 @@ def calibration_answers(settings: Settings, data: Path, progress: Progress | Non
     found = []
     for file in questions:
         out = file.with_name("predictions.jsonl")
-        evaluate(pipeline, file, file.parent, out, resume=out.exists(), progress=progress)
+        evaluate(pipeline, file, file.parent, out, resume=can_be_kept(settings), progress=progress)
         found.append(out)
     return found
 

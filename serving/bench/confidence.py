@@ -1,9 +1,9 @@
 """How good the confidence is, beside its own signals and beside uqlm's and lm-polygraph's scorers on the very same answers.
 
 Two sets: the demo's test questions, on a database that the calibration knows, and Spider's development questions
-(SURESQL_DATA says where they are), on databases that neither training nor calibration saw. Answers are predicted once for
-the weights and kept under SURESQL_HOME/bench; a later run reads them. SURESQL_PEERS_PYTHON names the Python of the peers.
-The figures at the top are of Spider where it is there.
+(SURESQL_DATA says where they are), on databases that neither training nor calibration saw. Answers are kept under
+SURESQL_HOME/bench; a later run of the same weights, code and settings reads them. SURESQL_PEERS_PYTHON names the Python of the
+peers. The figures at the top are of Spider where it is there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from sqlconf.profiles import PROFILES, Profile
 
 from ..calibration import (
     READINGS,
-    answers_key,
     cost_share,
     databases_of,
     is_ours,
@@ -32,6 +31,7 @@ from ..calibration import (
 )
 from ..errors import EvaluationError
 from ..evaluation import Judged, evaluate, read_predictions
+from ..kept_answers import answers_key, can_be_kept
 from ..recalibration import measuring_all
 from ..settings import Settings
 from .outputs import Outputs, demo_questions_in, keep_outputs, spider_questions_in
@@ -75,15 +75,18 @@ def run(settings: Settings) -> dict[str, Any]:
 def predictions(
     settings: Settings, folder: Path, write: Callable[[Path], tuple[Path, Path]]
 ) -> tuple[list[Judged], Outputs]:
-    """The answers of these weights to a set, all signals measured, and their samples; made where they are not there yet."""
+    """The answers to a set, all signals measured, and their samples; made where `kept_answers` lets none stand."""
     folder.mkdir(parents=True, exist_ok=True)
     questions, databases = write(folder)
     out, samples = folder / "predictions.jsonl", folder / "outputs.jsonl"
-    known = {str(one["id"]) for one in map(json.loads, questions.read_text(encoding="utf-8").splitlines())}
-    made = {str(one.id) for one in read_predictions(out)} if out.exists() else set()
+    asked = map(json.loads, questions.read_text(encoding="utf-8").splitlines())
+    known = {(str(one["id"]), one["question"]) for one in asked}
+    there = can_be_kept(settings) and out.exists()
+    made = {(str(one.id), one.question) for one in read_predictions(out)} if there else set()
     if made != known or not samples.exists():
+        samples.unlink(missing_ok=True)
         pipeline = measuring_all(settings, folder)
-        evaluate(pipeline, questions, databases, out, resume=made <= known)
+        evaluate(pipeline, questions, databases, out, resume=there and made <= known)
         keep_outputs(pipeline, questions, databases, read_predictions(out), samples)
     return read_predictions(out), Outputs.read(samples, read_predictions(out))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.assembly import load_fusion
-from serving.calibration import answers_key, calibrate, cost_share, is_ours, weights_digest
-from serving.errors import CheckpointError, EvaluationError
+from serving.calibration import calibrate, cost_share, weights_digest
+from serving.errors import CheckpointError
 from serving.evaluation import Judged
 from serving.settings import Settings
 from sqlconf.likelihood import likelihood
@@ -84,16 +84,3 @@ def test_signals_that_share_their_work_cost_it_whichever_of_them_is_taken() -> N
     judged = [Judged(1, "SELECT 1", 0.5, signals, True, "d", False, None, generation_ms=100.0)]
     assert cost_share(judged, ["coverage"]) == pytest.approx(0.01), "the dearer one's own work is its own"
     assert cost_share(judged, ["evidence"]) == pytest.approx(0.06)
-
-
-def test_answers_of_a_served_model_are_kept_apart_from_the_checkpoints(weights: Path) -> None:
-    ours = Settings(checkpoint=weights)
-    urls = ("http://127.0.0.1:1",)
-    theirs = Settings(checkpoint=weights, engine_urls=urls, engine_model="smol/lm 2", engine_format="plain")
-    assert is_ours(ours) and not is_ours(theirs)
-    assert answers_key(ours) != answers_key(theirs) and "/" not in answers_key(theirs)
-    assert answers_key(
-        Settings(checkpoint=weights, engine_urls=urls, engine_format="references")
-    ) == answers_key(ours)
-    with pytest.raises(EvaluationError, match="is not said"):
-        answers_key(Settings(checkpoint=weights, engine_urls=urls))

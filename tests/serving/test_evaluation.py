@@ -84,10 +84,15 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(questions: Path) -> 
     assert knowing.asked == [question for question, _, _ in GOLD[2:]]
 
 
-def test_predictions_of_other_questions_are_not_taken_for_these(questions: Path) -> None:
+@pytest.mark.parametrize(
+    ("was", "other"), [("q0", "other"), (GOLD[0][0], "another question under the same id")]
+)
+def test_predictions_of_other_questions_are_not_taken_for_these(
+    questions: Path, was: str, other: str
+) -> None:
     out = questions.parent / "out.jsonl"
     evaluate(Knowing(ANSWERS), questions, questions.parent, out)
-    questions.write_text(questions.read_text().replace('"q0"', '"other"'))
+    questions.write_text(questions.read_text().replace(json.dumps(was), json.dumps(other)))
     with pytest.raises(EvaluationError, match="other questions"):
         evaluate(Knowing(ANSWERS), questions, questions.parent, out, resume=True)
 
