@@ -23,7 +23,7 @@ from sqlconf.signal import Cost
 
 from .errors import CheckpointError, EvaluationError
 from .evaluation import Judged, read_predictions
-from .settings import Settings
+from .settings import Settings, profile_file
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,6 @@ def write_readings(judged: Sequence[Judged], path: Path) -> None:
         for number, one in enumerate(judged)
     ]  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def profile_file(default: Path, profile: Profile) -> Path:
-    """Where a profile's calibration stands, beside the default's."""
-    return default if profile == "default" else default.with_name(f"{default.stem}-{profile}{default.suffix}")
 
 
 def fit(judged: Sequence[Judged], names: Sequence[str] | None = None) -> Fusion:

@@ -178,12 +178,19 @@ class Settings(BaseSettings):
         return None if self.secret_key is None else self.secret_key.get_secret_value()
 
     @property
+    def default_fusion_file(self) -> Path:
+        """The calibration of the default profile, beside which the others' stand."""
+        return self.fusion or self.checkpoint / "fusion.json"
+
+    @property
     def fusion_file(self) -> Path:
-        if self.fusion is not None:
-            return self.fusion
-        return self.checkpoint / (
-            "fusion.json" if self.profile == "default" else f"fusion-{self.profile}.json"
-        )
+        """The calibration that answers are judged by: the one named, else the checkpoint's for the profile."""
+        return self.fusion or profile_file(self.default_fusion_file, self.profile)
+
+
+def profile_file(default: Path, profile: str) -> Path:
+    """Where a profile's calibration stands, beside the default's."""
+    return default if profile == "default" else default.with_name(f"{default.stem}-{profile}{default.suffix}")
 
 
 def load_settings(**given: Any) -> Settings:

@@ -26,14 +26,13 @@ from ..calibration import (
     cost_share,
     databases_of,
     is_ours,
-    profile_file,
     readings_of,
 )
 from ..errors import EvaluationError
 from ..evaluation import Judged, evaluate, read_predictions
 from ..kept_answers import answers_key, can_be_kept
 from ..recalibration import measuring_all
-from ..settings import Settings
+from ..settings import Settings, profile_file
 from .outputs import Outputs, demo_questions_in, keep_outputs, spider_questions_in
 from .peers import Peers, peer_scores
 
@@ -184,7 +183,7 @@ def ablation(
 
 def fusions_of(settings: Settings) -> dict[Profile, Fusion]:
     """The calibration of each profile that there is. Raises EvaluationError without the default's."""
-    default = settings.fusion or settings.checkpoint / "fusion.json"
+    default = settings.default_fusion_file
     if settings.fusion is None and not is_ours(settings):
         raise EvaluationError(
             f"The calibration of {settings.checkpoint.name} says nothing of {settings.engine_model}.",

@@ -55,7 +55,7 @@ def calibrate(
             f"The answers are of {settings.engine_model}, and the checkpoint's calibration is not for them.",
             "Say with --out where to write one, and set SURESQL_FUSION to it when you ask.",
         )
-    file = out or settings.fusion_file
+    file = out or settings.default_fusion_file
     if not predictions:
         if data is None:
             raise EvaluationError(

@@ -12,6 +12,7 @@ from serving.errors import CheckpointError
 from serving.evaluation import Judged
 from serving.settings import Settings
 from sqlconf.likelihood import likelihood
+from sqlconf.profiles import PROFILES, Profile
 
 
 @pytest.fixture
@@ -51,6 +52,18 @@ def test_a_calibration_that_names_no_weights_is_used_with_any(predictions: Path,
     calibrate([predictions], settings.fusion_file)
     assert "model" not in json.loads(settings.fusion_file.read_text())
     assert load_fusion(settings, [likelihood()]).fitted
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_profile_finds_its_calibration_beside_the_default_one(
+    profile: Profile, predictions: Path, weights: Path
+) -> None:
+    settings = Settings(checkpoint=weights, profile=profile)
+    calibrate([predictions], settings.default_fusion_file)
+    assert settings.fusion_file.exists()
+    assert {file.name for file in weights.glob("fusion*")} == {
+        "fusion.json", "fusion-fast.json", "fusion-thorough.json",
+    }  # fmt: skip
 
 
 def test_a_copy_has_the_same_digest_and_a_folder_without_weights_none(weights: Path, tmp_path: Path) -> None:
