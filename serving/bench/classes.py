@@ -33,7 +33,7 @@ from ..gateway.durations import Durations
 from ..gateway.fair import FairQueue, Order
 from ..gateway.front import BYTES_PER_TOKEN
 from ..settings import Settings
-from .queue_orders import by_tokens, orders
+from .queue_orders import TOKENS_PER_S, by_tokens, orders
 
 TASKS, LONG_EVERY = 50, 5
 SHORT_LIMITS, LONG_LIMITS = (48, 96, 160), (128, 256, 512)
@@ -167,8 +167,9 @@ def _serve(
         busy_until = now
         while come < len(tasks) and times[come] <= busy_until:
             now = times[come]  # a request's rank is of its arrival
-            expected = None if by_tokens else known.expect(kinds[come], tasks[come].limit)
-            queue.push("", tasks[come].tokens, come, expected)
+            task = tasks[come]
+            expected = task.tokens / TOKENS_PER_S if by_tokens else known.expect(kinds[come], task.limit)
+            queue.push("", task.tokens, come, expected)
             come += 1
         now = busy_until
         _, i = queue.pop()

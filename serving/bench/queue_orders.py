@@ -13,6 +13,8 @@ from ..gateway.fair import Order
 
 THRESHOLDS = (0.5, 1.5)
 """Seconds, of the static classes."""
+TOKENS_PER_S = 50.0
+"""How fast a request was once taken to be, whatever it asked for."""
 
 
 def first_come(now: float, seconds: float) -> tuple[float, ...]:

@@ -19,8 +19,6 @@ from typing import Generic, TypeVar
 from ..errors import LimitReached, Overloaded
 
 Item = TypeVar("Item")
-TOKENS_PER_S = 50.0
-"""Where only tokens are expected of a request, it is taken to be as fast as that."""
 PASSED = 16.0
 """A request that is expected to take a second more counts as come so many seconds later: short ones wait as with the shortest
 first, and no long one for ever (`suresql bench classes`)."""
@@ -58,10 +56,10 @@ class FairQueue(Generic[Item]):
         """How many items of the tenant wait."""
         return len(self._tenants[tenant].heap) if tenant in self._tenants else 0
 
-    def push(self, tenant: str, tokens: float, item: Item, seconds: float | None = None) -> None:
+    def push(self, tenant: str, tokens: float, item: Item, seconds: float) -> None:
         """Take the item in: expected to take so many tokens, by which tenants are served alike, and so long."""
         one = self._account(tenant)
-        rank = self._order(self._clock(), tokens / TOKENS_PER_S if seconds is None else seconds)
+        rank = self._order(self._clock(), seconds)
         heapq.heappush(one.heap, (rank, next(self._number), tokens, item))
         self._size += 1
 
@@ -153,7 +151,7 @@ class Slots:
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def acquire(self, tenant: str, tokens: float, expected_s: float | None = None) -> bool:
+    async def acquire(self, tenant: str, tokens: float, expected_s: float) -> bool:
         """Wait for a slot; whether there was none at once. Cancelled, it leaves the queue.
 
         Raises LimitReached or Overloaded where the queue is full.

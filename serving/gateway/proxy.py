@@ -52,7 +52,7 @@ class Proxy:
         self._prioritised = prioritised
 
     async def complete(
-        self, exchange: Exchange, path: str, fields: dict[str, Any], tokens: int, expected_s: float = 0.0
+        self, exchange: Exchange, path: str, fields: dict[str, Any], tokens: int, expected_s: float
     ) -> None:
         """Answer the exchange with what an engine says; what is charged for each call is the exchange's to keep.
 
