@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engines.vllm import free_port
 from ..errors import EvaluationError
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/homebrew/opt")
@@ -125,7 +125,7 @@ def cluster(settings: dict[str, str] | None = None) -> Iterator[Cluster]:
             [programs / "initdb", "-D", data, "-U", "owner", "--pwfile", password, "-A", "scram-sha-256",
              "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], user,
         )  # fmt: skip
-        port = _free_port()
+        port = free_port()
         options = {
             "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": str(folder),
             "fsync": "off", "shared_buffers": "32MB", "max_connections": "40", **(settings or {}),
@@ -157,10 +157,3 @@ def _run(command: list[str | Path], user: int | None) -> None:
     found = subprocess.run(list(map(str, command)), user=user, capture_output=True, cwd="/", check=False)
     if found.returncode:
         raise EvaluationError(f"{Path(str(command[0])).name} failed: {found.stderr.decode()[-400:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

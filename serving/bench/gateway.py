@@ -22,12 +22,10 @@ from ..engines.vllm import environment, start
 from ..errors import EvaluationError
 from ..settings import Settings
 from . import gateway_peers
-from .gateway_peers import Place, start_peers
+from .gateway_peers import start_peers
 from .mock_engine import CHUNKS
+from .places import Place, gateway, mock_engine, redis
 from .process_cpu import cpu_s, need_linux
-from .processes import gateway, mock_engine, redis
-
-__all__ = ["gateway", "load", "mock_engine", "run"]
 
 PLAIN, STREAMS, ROUNDS, AT_ONCE = 600, 200, 3, 8
 REAL_REQUESTS, REAL_TOKENS, REAL_ROUNDS = 16, 128, 12
@@ -51,12 +49,12 @@ def run(settings: Settings) -> dict[str, Any]:
 def _before_an_idle_engine(settings: Settings, home: Path) -> dict[str, Any]:
     model = settings.checkpoint.name
     with contextlib.ExitStack() as stack:
-        mock, _ = stack.enter_context(mock_engine(model))
+        mock = stack.enter_context(mock_engine(model, home))
         limits = stack.enter_context(redis(home))
         traced = {"SURESQL_TRACES_URL": mock} if find_spec("opentelemetry.sdk") else {}
         places = {
-            "ours": Place(*stack.enter_context(gateway(settings, home / "ours", mock, limits, **traced))),
-            "untraced": Place(*stack.enter_context(gateway(settings, home / "untraced", mock, limits))),
+            "ours": stack.enter_context(gateway(settings, home / "ours", mock, limits, **traced)),
+            "untraced": stack.enter_context(gateway(settings, home / "untraced", mock, limits)),
         }
         peers, missing = start_peers(stack, home, mock, model)
         places |= peers
@@ -116,12 +114,11 @@ def _before_a_real_model(settings: Settings, home: Path) -> dict[str, Any]:
             process.wait(VLLM_START_S)
             engine, name = process.url, "vLLM"
         else:
-            engine, _, engine_key = stack.enter_context(gateway(settings, home / "engine", None, None))
+            served = stack.enter_context(gateway(settings, home / "engine", None, None))
+            engine, engine_key = served.url, served.key
             name = "embedded engine in a server of its own"
         limits = stack.enter_context(redis(home))
-        ours = Place(
-            *stack.enter_context(gateway(settings, home / "front", engine, limits, engine_key=engine_key))
-        )
+        ours = stack.enter_context(gateway(settings, home / "front", engine, limits, engine_key=engine_key))
         peers = {} if engine_key else start_peers(stack, home, engine, model)[0]
         places = {"direct": Place(engine, 0, engine_key), "ours": ours, **peers}
         rates: dict[str, list[float]] = {one: [] for one in places}

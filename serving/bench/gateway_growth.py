@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from ..gateway.keys import KeyStore
 from ..settings import Settings
 from .experiment import Experiment
 from .gateway import PROMPT, load
-from .gateway_peers import Place
+from .places import BIG, Place, gateway, mock_engine, redis
 from .process_cpu import cpu_s, need_linux
-from .processes import BIG, gateway, mock_engine, redis
 
 PROMPT_TOKENS = (32, 128, 512, 2_048, 8_192, 32_768)
 KEYS = (1, 10, 100, 1_000)
@@ -40,9 +38,9 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = settings.checkpoint.name
         limits = stack.enter_context(redis(home))
-        engines = [stack.enter_context(mock_engine(model))[0] for _ in range(max(REPLICAS))]
+        engines = [stack.enter_context(mock_engine(model, home)) for _ in range(max(REPLICAS))]
         points: dict[str, dict[int, list[float]]] = {"prompt_tokens": {}, "keys": {}, "replicas": {}}
-        with _one(settings, home / "plain", engines[:1], limits) as place:
+        with _gateway(settings, home / "plain", engines[:1], limits) as place:
             keys = _keys(home / "plain", max(KEYS))
             for turn in range(rounds):
                 experiment.say(f"round {turn + 1} of {rounds}")
@@ -54,7 +52,7 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
                 for count in KEYS:
                     _add(points["keys"], count, place, model, requests, keys=keys[:count])
         for count in REPLICAS:
-            with _one(settings, home / f"of-{count}", engines[:count], limits) as place:
+            with _gateway(settings, home / f"of-{count}", engines[:count], limits) as place:
                 for _ in range(rounds):
                     _add(points["replicas"], count, place, model, requests)
     medians = {
@@ -77,11 +75,11 @@ def run(settings: Settings, experiment: Experiment) -> dict[str, Any]:
     return figures
 
 
-@contextlib.contextmanager
-def _one(settings: Settings, home: Path, engines: list[str], limits: str | None) -> Iterator[Place]:
+def _gateway(
+    settings: Settings, home: Path, engines: list[str], limits: str | None
+) -> contextlib.AbstractContextManager[Place]:
     traces = {"SURESQL_TRACES_URL": engines[0]} if _traced() else {}
-    with gateway(settings, home, ",".join(engines), limits, **traces) as found:
-        yield Place(*found)
+    return gateway(settings, home, ",".join(engines), limits, **traces)
 
 
 def _traced() -> bool:

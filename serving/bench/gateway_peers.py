@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines.vllm import free_port
 from ..errors import EvaluationError
-from .processes import end, wait
+from .places import Place
+from .servers import Server, started
 
 NAMES = ("litellm", "vllm_router")
 _LITELLM = """
@@ -19,15 +18,6 @@ model_list:
   - model_name: {model}
     litellm_params: {{model: text-completion-openai/{model}, api_base: {url}/v1, api_key: none}}
 """
-
-
-@dataclass(frozen=True)
-class Place:
-    """A gateway that runs: where, as which process, and the key that it wants."""
-
-    url: str
-    pid: int
-    key: str = ""
 
 
 def start_peers(
@@ -53,22 +43,17 @@ def start_peers(
             missing[name] = f"not installed in {Path(folder).name}"
             continue
         port = free_port()
-        log_file = home / f"{name}.log"
-        environment = {**os.environ, "LITELLM_MASTER_KEY": master, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        environment.pop("PYTHONPATH", None)
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [str(binary), *more, str(port)], stdout=log, stderr=log, cwd=home, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
-        stack.callback(end, process)
+        server = Server(
+            name, [str(binary), *more, str(port)], port, home / f"{name}.log",
+            {"LITELLM_MASTER_KEY": master, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""},
+            ready=alive[name], cwd=home,
+        )  # fmt: skip
         try:
-            wait(f"http://127.0.0.1:{port}{alive[name]}", process, log_file)
+            stack.enter_context(started(server))
         except EvaluationError as error:
             missing[name] = f"did not start: {error.message[-300:]}"
             continue
-        key = master if name == "litellm" else ""
-        found[name] = Place(f"http://127.0.0.1:{port}", process.pid, key)
+        found[name] = Place(server.url, server.pid, master if name == "litellm" else "")
     return found, missing
 
 

@@ -28,7 +28,7 @@ from ..errors import EvaluationError
 from ..gateway.caller import Scope
 from ..gateway.keys import KeyStore
 from ..settings import Settings
-from .servers import started, suresql
+from .servers import ONE_CORE, started, suresql
 
 TIMES, STAYING = 24, 3
 TARGET_MS = 250.0
@@ -68,7 +68,9 @@ def _vllm(settings: Settings, folder: Path) -> Iterator[str]:
 
 
 def _measured(settings: Settings, folder: Path, key: str, engine: str) -> dict[str, Any]:
-    server = suresql(settings, "gateway", folder / "home", folder / "gateway.log", SURESQL_ENGINE_URLS=engine)
+    server = suresql(
+        settings, "gateway", folder / "home", folder / "gateway.log", SURESQL_ENGINE_URLS=engine, **ONE_CORE
+    )
     with started(server):
         return asyncio.run(_Leaving(server.url, key, settings.checkpoint.name, engine != "").all())
 

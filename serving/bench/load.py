@@ -19,8 +19,8 @@ import numpy as np
 
 from ..gateway.keys import KeyStore
 from ..settings import Settings
+from .places import Place, gateway, mock_engine
 from .process_cpu import resident_mb
-from .processes import gateway, mock_engine
 
 SECONDS, AT_ONCE = 0.2, 4
 CAPACITY = AT_ONCE / SECONDS
@@ -42,25 +42,28 @@ def run(settings: Settings) -> dict[str, Any]:
     """p95 of a quiet tenant alone and beside a flood (median of three turns), and goodput at 1 and 4 times capacity."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock_engine("mock", str(SECONDS), str(AT_ONCE)) as (engine, _),
+        mock_engine("mock", Path(folder), str(SECONDS), str(AT_ONCE)) as engine,
     ):
         home = Path(folder)
         with gateway(
             settings, home, engine, None, SURESQL_ENGINE_SLOTS=str(AT_ONCE), SURESQL_QUEUE=str(QUEUE),
             SURESQL_ENGINE_FORMAT="plain",
-        ) as (url, pid, _):  # fmt: skip
+        ) as place:  # fmt: skip
             keys = {name: KeyStore(home).create(name)[0] for name in ("quiet", "flood", "a", "b", "c", "d")}
             time.sleep(1)  # until the gateway has looked at the keys again
-            return asyncio.run(_measure(url, pid, keys))
+            return asyncio.run(_measure(place, keys))
 
 
-async def _measure(url: str, pid: int, keys: dict[str, str]) -> dict[str, Any]:
+async def _measure(place: Place, keys: dict[str, str]) -> dict[str, Any]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def offered(rates: dict[str, float]) -> dict[str, _Outcome]:
             outcomes = {name: _Outcome() for name in rates}
             await asyncio.gather(
-                *(_arrive(session, url, keys[name], rate, outcomes[name]) for name, rate in rates.items())
+                *(
+                    _arrive(session, place.url, keys[name], rate, outcomes[name])
+                    for name, rate in rates.items()
+                )
             )
             return outcomes
 
@@ -79,9 +82,9 @@ async def _measure(url: str, pid: int, keys: dict[str, str]) -> dict[str, Any]:
             failed = sum(count for status, count in both["quiet"].statuses.items() if status != 200)
         tenants = ("a", "b", "c", "d")
         peak = await offered(dict.fromkeys(tenants, CAPACITY / 4 * 1.0))
-        before = resident_mb(pid)
+        before = resident_mb(place.pid)
         over = await offered(dict.fromkeys(tenants, CAPACITY))
-        after = resident_mb(pid)
+        after = resident_mb(place.pid)
         good = [sum(one.statuses[200] for one in found.values()) / MEASURE_S for found in (peak, over)]
         codes: Counter[int] = sum((one.statuses for one in over.values()), Counter())
         return {

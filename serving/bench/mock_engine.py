@@ -1,13 +1,12 @@
-"""An OpenAI server that does no work: what stands before it is all that a request costs. Run as a module; prints its port.
+"""An OpenAI server that does no work: what stands before it is all that a request costs. Run as a module.
 
-python -m serving.bench.mock_engine MODEL [SECONDS AT_ONCE]     # each answer takes so long, and so many are made at one time
+python -m serving.bench.mock_engine MODEL PORT [SECONDS AT_ONCE]     # each answer takes so long, and so many are made at one time
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from typing import Any
 
@@ -90,8 +89,6 @@ def engine(model: str, seconds: float = 0.0, at_once: int = 1) -> Any:
 
 
 if __name__ == "__main__":
-    more = sys.argv[2:]
-    made = engine(sys.argv[1], float(more[0]), int(more[1])) if more else engine(sys.argv[1])
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(listening.getsockname()[1], flush=True)
-    uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off")).run(sockets=[listening])
+    model, port, *more = sys.argv[1:]
+    made = engine(model, float(more[0]), int(more[1])) if more else engine(model)
+    uvicorn.run(made, port=int(port), log_level="error", lifespan="off")

@@ -1,4 +1,4 @@
-"""The CPU that a process has used, whatever it is written in: what a gateway costs is read off its process."""
+"""The CPU and the memory that a process has used, whatever it is written in: what a gateway costs is read off its process."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def cpu_s(pid: int) -> float:
     return total
 
 
-def resident_mb(pid: int) -> float:
-    """Memory that is resident, in MB, of the process and of those that it started."""
+def resident_mb(pid: int, *, alone: bool = False) -> float:
+    """Memory that is resident, in MB, of the process and, unless `alone`, of those that it started."""
     pages = 0
-    for one in _family(pid):
+    for one in [pid] if alone else _family(pid):
         with contextlib.suppress(OSError):
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)

@@ -15,18 +15,19 @@ from typing import Any
 
 import aiohttp
 
-from ..gateway.caller import Limits, Scope
+from ..gateway.caller import Scope
 from ..gateway.keys import KeyStore
 from ..settings import Settings
 from .balancer import Balancer
+from .fleet import fleet
 from .outcomes import Outcomes
-from .servers import RedisServer, Server, started, suresql
+from .places import BIG
+from .servers import Server
 
 DEADLINE_S = 60.0
 STEADY_S = 3.0
 """Under load before the first restart, and after each."""
 LOOK_S = 0.02
-LIMITS = Limits(10**8, 10**9, 10**12)
 QUESTIONS = (
     "which suppliers are in Germany?",
     "how many parts are there?",
@@ -37,25 +38,10 @@ QUESTIONS = (
 def run(settings: Settings) -> dict[str, Any]:
     """Counts of requests that failed, and of each restart, when its process said that it was not ready and when it closed."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        redis = RedisServer(folder / "redis")
-        engine_key, _ = KeyStore(folder / "engines").create("gateway")
-        key, _ = KeyStore(folder / "gateways").create(
-            "client", scopes=(Scope.ASK, Scope.EXECUTE), limits=LIMITS
-        )
-        engines = [
-            suresql(settings, f"engine-{i}", folder / "engines", folder / f"engine-{i}.log") for i in range(2)
-        ]
-        gateways = [
-            suresql(
-                settings, f"gateway-{i}", folder / "gateways", folder / f"gateway-{i}.log",
-                SURESQL_ENGINE_URLS=",".join(one.url for one in engines), SURESQL_ENGINE_API_KEY=engine_key,
-                SURESQL_REDIS_URL=redis.url,
-            )
-            for i in range(2)
-        ]  # fmt: skip
-        with started(redis, *engines), started(*gateways):
-            return asyncio.run(_roll(gateways, engines, key, settings.checkpoint.name))
+        servers = fleet(settings, Path(name), gateways=2)
+        key, _ = KeyStore(servers.home).create("client", scopes=(Scope.ASK, Scope.EXECUTE), limits=BIG)
+        with servers.running():
+            return asyncio.run(_roll(servers.gateways, servers.engines, key, settings.checkpoint.name))
 
 
 async def _roll(gateways: list[Server], engines: list[Server], key: str, model: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Real processes for benchmarks of faults: a SureSQL server and a Redis that can be killed, stopped, and started again."""
+"""Real processes for benchmarks: a SureSQL server, or any that speaks HTTP, and a Redis; killed, stopped, started again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..engines.vllm import free_port
 from ..errors import EvaluationError
 from ..settings import Settings
 
+ONE_CORE = {"SURESQL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""For a server whose model computes on one core."""
 START_S = 240.0
 STOP_S = 45.0
 _SERVE = "from serving.cli import main; main()"
@@ -25,13 +28,26 @@ _SERVE = "from serving.cli import main; main()"
 class Server:
     """One program at one address, the same after every start."""
 
-    def __init__(self, name: str, command: list[str], port: int, log: Path, **variables: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        port: int,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        ready: str = "/readyz",
+        cwd: Path | None = None,
+    ) -> None:
+        """`environment` is added to this process's; `ready` is the path that answers once the program can."""
         self.name = name
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self._command = command
         self._log = log
-        self._environment = {**os.environ, **variables}
+        self._environment = {**os.environ, **(environment or {})}
+        self._ready_path = ready
+        self._cwd = cwd
 
     @property
     def url(self) -> str:
@@ -45,7 +61,9 @@ class Server:
     def start(self) -> None:
         """Start it; `wait` says when it answers."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log, cwd=self._cwd
+            )
 
     def wait(self) -> None:
         """Until it is ready. Raises EvaluationError, with its log's end, where it ends or takes too long."""
@@ -83,34 +101,29 @@ class Server:
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def rss_mb(self) -> float:
-        """Resident memory of the process."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return round(int(line.split()[1]) / 1024, 1)
-        return 0.0
-
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(self.url + "/readyz", timeout=5):
+            with urllib.request.urlopen(self.url + self._ready_path, timeout=5):
                 return True
+        except urllib.error.HTTPError as error:
+            return error.code in (401, 403, 404)  # it answers, if not everybody
         except OSError:
             return False
 
 
 class RedisServer(Server):
-    """Keeps what it was told through `kill -9`."""
+    """With `keeps`, on its disk before it answers, so that what it was told outlives `kill -9`; else in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
         if shutil.which("redis-server") is None:
             raise EvaluationError("redis-server is not installed.", "apt-get install -y redis-server")
         port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         command = [
             "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
-            "--appendonly", "yes", "--appendfsync", "always",
+            *(("--appendonly", "yes", "--appendfsync", "always") if keeps else ()),
         ]  # fmt: skip
-        super().__init__("redis", command, port, folder / "log")
+        super().__init__("redis", command, port, folder / "redis.log")
 
     @property
     def url(self) -> str:
@@ -124,14 +137,14 @@ class RedisServer(Server):
 
 
 def suresql(settings: Settings, name: str, home: Path, log: Path, **variables: str) -> Server:
-    """A `suresql serve` on a free port, its keys needed and its computing on one core."""
+    """A `suresql serve` on a free port, its keys needed."""
     port = free_port()
     given = {
         "SURESQL_HOME": str(home), "SURESQL_KEYS": "required", "SURESQL_PORT": str(port),
         "SURESQL_CHECKPOINT": str(settings.checkpoint), "SURESQL_ENGINE": "embedded", "SURESQL_ENGINE_URLS": "",
-        "SURESQL_THREADS": "1", "OMP_NUM_THREADS": "1", **variables,
+        **variables,
     }  # fmt: skip
-    return Server(name, [sys.executable, "-c", _SERVE, "serve"], port, log, **given)
+    return Server(name, [sys.executable, "-c", _SERVE, "serve"], port, log, given)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import aiohttp
 import psycopg
 
 from ..databases import Databases
-from ..gateway.caller import Caller, Limits, Scope
+from ..gateway.caller import Caller, Scope
 from ..gateway.keys import KeyStore
 from ..gateway.reconcile import Reconciliation, reconcile
 from ..gateway.redis_limits import RedisLedger
@@ -30,15 +30,17 @@ from ..service import SPARE_S
 from ..settings import Settings
 from .cluster import Cluster, cluster
 from .dialects import make_reader
+from .fleet import fleet
 from .outcomes import Outcomes
-from .servers import RedisServer, Server, started, suresql
+from .places import BIG
+from .process_cpu import resident_mb
+from .servers import Server
 from .siege import SHOP
 
 ENGINE_S, REQUEST_S, DEADLINE_S = 20.0, 25.0, 30.0
 """The longest that an engine may take, that the gateway lets a request take, and that a client waits."""
 BETWEEN_S, AWAY_S = (5.0, 20.0), (0.0, 4.0)
 """Between two kills, and how long the killed one is away."""
-LIMITS = Limits(10**8, 10**9, 10**12)
 QUESTIONS = (
     "which suppliers are in Germany?",
     "how many parts does each supplier have?",
@@ -65,48 +67,38 @@ def run(settings: Settings) -> dict[str, Any]:
     """Counts over `bench_minutes`, seeded by SURESQL_BENCH_SEED."""
     seed = int(os.environ.get("SURESQL_BENCH_SEED", "0"))
     with tempfile.TemporaryDirectory() as name, cluster() as postgres:
-        folder = Path(name)
-        shop = _shop(postgres, folder / "gateway")
-        redis = RedisServer(folder / "redis")
-        engine_key, _ = KeyStore(folder / "engines").create("gateway", scopes=(Scope.ASK, Scope.ADMIN))
-        engines = [
-            suresql(settings, f"engine-{i}", folder / "engines", folder / f"engine-{i}.log") for i in range(2)
-        ]
-        gateway = suresql(
-            settings, "gateway", folder / "gateway", folder / "gateway.log",
-            SURESQL_ENGINE_URLS=",".join(one.url for one in engines), SURESQL_ENGINE_API_KEY=engine_key,
-            SURESQL_REDIS_URL=redis.url, SURESQL_ENGINE_TIMEOUT_S=str(ENGINE_S),
-            SURESQL_REQUEST_TIMEOUT_S=str(REQUEST_S),
+        servers = fleet(
+            settings, Path(name), SURESQL_ENGINE_TIMEOUT_S=str(ENGINE_S), SURESQL_REQUEST_TIMEOUT_S=str(REQUEST_S)
         )  # fmt: skip
+        redis, engines, (gateway,) = servers.redis, servers.engines, servers.gateways
+        shop = _shop(postgres, servers.home)
         keys = {
-            name: KeyStore(folder / "gateway").create(name, scopes=scopes, limits=limits)
+            name: KeyStore(servers.home).create(name, scopes=scopes, limits=limits)
             for name, scopes, limits in (
-                ("completions", (Scope.ASK,), LIMITS),
-                ("questions", (Scope.ASK, Scope.EXECUTE), LIMITS),
+                ("completions", (Scope.ASK,), BIG),
+                ("questions", (Scope.ASK, Scope.EXECUTE), BIG),
                 ("admin", (Scope.ADMIN,), None),
             )
         }
-        with started(redis, *engines), started(gateway):
+        with servers.running():
             mortals: dict[str, Mortal] = {
                 "engine-0": engines[0], "engine-1": engines[1], "redis": redis, "postgres": postgres,
             }  # fmt: skip
-            before = gateway.rss_mb()
+            before = resident_mb(gateway.pid, alone=True)
             outcomes, kills = _under_load(
                 gateway, mortals, {name: text for name, (text, _) in keys.items()}, settings, seed, shop
             )
             for one in mortals.values():
                 one.wait()
-            after = gateway.rss_mb()
-            found = reconcile([gateway.url], [one.url for one in engines], keys["admin"][0], engine_key)
-            joined = reconcile(
-                [gateway.url], [one.url for one in engines], keys["admin"][0], engine_key, join=True
-            )
+            after = resident_mb(gateway.pid, alone=True)
+            asked = [gateway.url], [one.url for one in engines], keys["admin"][0], servers.engine_key
+            found, joined = reconcile(*asked), reconcile(*asked, join=True)
             accounts = asyncio.run(
                 _accounts(redis.url, {name: key.caller() for name, (_, key) in keys.items()})
             )
             lived = gateway.running
             gateway.stop()
-            settled = _settled(folder / "gateway" / "calls" / "0.jsonl", keys["completions"][1].prefix)
+            settled = _settled(servers.home / "calls" / "0.jsonl", keys["completions"][1].prefix)
         return {
             "minutes": settings.bench_minutes,
             "seed": seed,
