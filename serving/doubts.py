@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corpus.references import Binding
-from sqlconf.doubts import Doubt, Explained, doubts, strongest_rival
+from sqlconf.doubts import Doubt, Explained, doubts
 from sqlconf.signal import Answer, Reading
 
 from .candidates import MAX_BYTES, MAX_ROWS, TIMEOUT_S, Context
@@ -29,14 +29,13 @@ def doubts_of(
     found = doubts(answer, readings, fusion)
     context = answer.context
     binding = context.prompt.binding if isinstance(context, Context) else None
-    rival = strongest_rival(answer)
     told = []
     for one in found:
         if one.kind == "token" and binding is not None:
             one = replace(one, what=_named(one.what, binding))
-        if one.kind == "rival" and rival is not None and run:
-            difference = _difference(answer.sql, rival[0].sql, database)
-            one = replace(one, what=_spoken(rival[0].sql, database), note=f"{one.note}: {difference}")
+        if one.kind == "rival" and run:
+            difference = _difference(answer.sql, one.what, database)
+            one = replace(one, what=_spoken(one.what, database), note=f"{one.note}: {difference}")
         told.append(one)
     return told
 

@@ -15,6 +15,7 @@ from corpus.compare import is_ordered, same_answer
 from corpus.errors import CorpusError
 from corpus.spider import Example, read_examples
 from sqlconf.metrics import auroc, report
+from sqlconf.signal import Reading
 
 from .breakdown import Case, breakdown
 from .databases import Database
@@ -248,17 +249,18 @@ def _judge_one(
         correct = False if known else None
         return Judged(name, "", 0.0, [], correct, example.db_id, True, answer.message, example.question)
     right, error = _right(example, answer.sql, database, timeout_s)
-    signals = [
-        {"name": s.name, "value": s.value, "ms": round(s.ms, 2), "note": s.note, "cost": s.cost}
-        for s in answer.signals
-    ]
     asked = answer.answer
     return Judged(
-        name, answer.sql, answer.confidence, signals, right if known else None, example.db_id, answer.abstain,
+        name, answer.sql, answer.confidence, as_lines(answer.signals), right if known else None, example.db_id, answer.abstain,
         answer.error or error, example.question, _rounded(asked.token_logprobs) if asked else [],
         [vars(one) for one in asked.candidates] if asked else [], round(answer.ms, 2), round(answer.generation_ms, 2),
         answer.database,
     )  # fmt: skip
+
+
+def as_lines(signals: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Readings as a line of predictions holds them."""
+    return [{**vars(one), "ms": round(one.ms, 2)} for one in signals]
 
 
 def _rounded(logprobs: Sequence[float]) -> list[float]:

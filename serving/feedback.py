@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlconf.errors import ConfidenceError
 from sqlconf.fusion import Fusion
@@ -24,7 +23,7 @@ from sqlconf.fusion import Fusion
 from .calibration import READINGS, abstain_threshold, fit, weights_digest
 from .engines.chat_engine import ChatEngine
 from .errors import CheckpointError, EvaluationError, FeedbackUnavailable, UnknownAnswer
-from .evaluation import Judged, read_predictions
+from .evaluation import Judged, as_lines, read_predictions
 from .pipeline import AskResult, Pipeline
 from .settings import Settings
 
@@ -224,11 +223,7 @@ def drift(confidences: Sequence[float], correct: Sequence[bool]) -> float | None
 
 
 def _judged(answer: str, question: str, database: str, result: AskResult, correct: bool) -> Judged:
-    signals: list[dict[str, Any]] = [
-        {"name": one.name, "value": one.value, "ms": round(one.ms, 2), "note": one.note, "cost": one.cost}
-        for one in result.signals
-    ]
     return Judged(
-        answer, result.sql, result.confidence, signals, correct, database, result.abstain, result.error, question,
-        database=result.database,
+        answer, result.sql, result.confidence, as_lines(result.signals), correct, database, result.abstain, result.error,
+        question, database=result.database,
     )  # fmt: skip

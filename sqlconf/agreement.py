@@ -57,7 +57,7 @@ class NonEmpty:
         return [self._read(answer) for answer in answers]
 
     def _read(self, answer: Answer) -> Reading:
-        own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+        own = answer.own
         if own is None or own.rows is None:
             return Reading(self.name, None, note="the statement was not run to its end")
         return Reading(self.name, float(own.rows > 0), note=f"{own.rows} rows or more")
@@ -77,7 +77,7 @@ class DistinctRows:
         return [self._read(answer) for answer in answers]
 
     def _read(self, answer: Answer) -> Reading:
-        own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+        own = answer.own
         if own is None or own.distinct is None:
             return Reading(self.name, None, note="the statement was not run to its end")
         note = "" if own.distinct == 1.0 else f"{1 - own.distinct:.0%} of the rows repeat others"
@@ -86,7 +86,7 @@ class DistinctRows:
 
 def _same(answer: Answer) -> list[Candidate]:
     """The candidates with the answer's result, or, where it was not run, its SQL."""
-    own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+    own = answer.own
     if own is None:
         return []
     if own.result is None:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sqlconf.embedding import Embedder
-from sqlconf.errors import ConfidenceError
-from sqlconf.signal import Answer, Cost, Model, Reading
+from sqlconf.signal import Answer, Cost, Model, Reading, one_each
 
 
 class BackTranslation:
@@ -21,11 +20,7 @@ class BackTranslation:
         self.embedder = embedder
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
-        wordings = self.model.back_translate(answers)
-        if len(wordings) != len(answers):
-            raise ConfidenceError(
-                f"the model gave {len(wordings)} back-translations for {len(answers)} answers"
-            )
+        wordings = one_each("back-translations", self.model.back_translate(answers), answers)
         said = [[words for words in some or () if words.strip()] for some in wordings]
         pairs = [(one.question, words) for one, some in zip(answers, said, strict=True) for words in some]
         cosines = iter(self.embedder.similarities(pairs))
@@ -49,9 +44,7 @@ class ReverseCheck:
         self.model = model
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
-        found = self.model.question_logprobs(answers)
-        if len(found) != len(answers):
-            raise ConfidenceError(f"the model scored {len(found)} questions for {len(answers)} answers")
+        found = one_each("scored questions", self.model.question_logprobs(answers), answers)
         return [self._read(logprobs) for logprobs in found]
 
     def _read(self, logprobs: Sequence[float] | None) -> Reading:

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from sqlconf.embedding import Embedder
 from sqlconf.naming import humanise
+from sqlconf.once import Once
 from sqlconf.signal import Answer, Cost, Reading
 from sqlconf.statement import read
 from sqlconf.wording import stems
@@ -69,16 +70,13 @@ class Aligner:
 
     def __init__(self, embedder: Embedder):
         self._embedder = embedder
-        self._seen: tuple[tuple[Answer, ...], list[Alignment | str]] = ((), [])
+        self.alignments = Once(self._align)
+        """Each answer's, or why it has none."""
 
     def signals(self) -> "tuple[Coverage, BetterName]":
         return Coverage(self), BetterName(self)
 
-    def alignments(self, answers: Sequence[Answer]) -> list[Alignment | str]:
-        key = tuple(answers)
-        known, found = self._seen
-        if len(known) == len(key) and all(a is b for a, b in zip(known, key, strict=True)):
-            return found
+    def _align(self, answers: Sequence[Answer]) -> list[Alignment | str]:
         parts = [_parts(answer) for answer in answers]
         words = sorted(
             {
@@ -89,9 +87,7 @@ class Aligner:
             }
         )
         vectors = dict(zip(words, self._embedder.embed(words), strict=True)) if words else {}
-        found = [one if isinstance(one, str) else _align(one, vectors) for one in parts]
-        self._seen = (key, found)
-        return found
+        return [one if isinstance(one, str) else _align(one, vectors) for one in parts]
 
 
 class Coverage:

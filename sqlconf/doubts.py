@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlconf.rivals import groups_of, key_of
-from sqlconf.signal import Answer, Candidate, Reading
+from sqlconf.rivals import strongest_rival
+from sqlconf.signal import Answer, Reading
 
 SURE = 0.9
 """A token, clause or result more probable than this is not worth a word."""
@@ -30,26 +30,10 @@ def doubts(answer: Answer, readings: Sequence[Reading], fusion: Explained | None
     """The gravest of each kind that there is; none where all is sure."""
     found = [*_of_tokens(answer), *_of_signals(readings, fusion)]
     rival = strongest_rival(answer)
-    if rival is not None:
-        candidate, share = rival
-        found.append(
-            Doubt("rival", candidate.sql, f"gives other rows, and has {share:.0%} of the two's probability")
-        )
+    if rival is not None and rival.share is not None and rival.share >= 1 - SURE:
+        note = f"gives other rows, and has {rival.share:.0%} of the two's probability"
+        found.append(Doubt("rival", rival.candidate.sql, note))
     return found
-
-
-def strongest_rival(answer: Answer) -> tuple[Candidate, float] | None:
-    """The likeliest candidate with another result, and its result's share beside the answer's; None where it is small."""
-    groups = groups_of(answer)
-    own = groups.pop(key_of(answer), None)
-    if not own or not groups:
-        return None
-    mass = {name: sum(math.exp(min(0.0, one.logprob)) for one in group) for name, group in groups.items()}
-    best = max(mass, key=lambda name: mass[name])
-    total = mass[best] + sum(math.exp(min(0.0, one.logprob)) for one in own)
-    if total <= 0 or mass[best] / total < 1 - SURE:
-        return None
-    return max(groups[best], key=lambda one: one.logprob), mass[best] / total
 
 
 def _of_tokens(answer: Answer) -> list[Doubt]:

@@ -7,8 +7,24 @@ probability, so that a long rival is not lost for being long.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlconf.signal import Answer, Candidate, Cost, Reading
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What stands against an answer: the likeliest statement of another result, and the probabilities of the two results."""
+
+    candidate: Candidate
+    probability: float
+    answers: float
+
+    @property
+    def share(self) -> float | None:
+        """The rival's of the two probabilities; None where both vanish."""
+        both = self.probability + self.answers
+        return self.probability / both if both > 0.0 else None
 
 
 class Rivalry:
@@ -21,18 +37,14 @@ class Rivalry:
         return [self._read(answer) for answer in answers]
 
     def _read(self, answer: Answer) -> Reading:
-        groups = groups_of(answer)
-        own = groups.pop(key_of(answer), None)
-        if not own:
+        if key_of(answer) not in groups_of(answer):
             return Reading(self.name, None, note="no candidates to compare with")
-        if not groups:
+        rival = strongest_rival(answer)
+        if rival is None:
             return Reading(self.name, 1.0, note="no candidate gives anything else")
-        p = _total(own)
-        rival = max(groups.values(), key=_total)
-        q = _total(rival)
-        if p + q <= 0.0:
+        if rival.share is None:
             return Reading(self.name, None, note="the candidates' probabilities vanish")
-        return Reading(self.name, p / (p + q), note=f"the strongest rival: {rival[0].sql}")
+        return Reading(self.name, 1 - rival.share, note=f"the strongest rival: {rival.candidate.sql}")
 
 
 class ResultEntropy:
@@ -68,8 +80,18 @@ def groups_of(answer: Answer) -> dict[str, list[Candidate]]:
 
 
 def key_of(answer: Answer) -> str:
-    own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+    own = answer.own
     return (own.result if own is not None else None) or f"sql: {answer.sql}"
+
+
+def strongest_rival(answer: Answer) -> Rival | None:
+    """Of the other results the likeliest; None where there is none, or no candidate is the answer."""
+    groups = groups_of(answer)
+    own = groups.pop(key_of(answer), None)
+    if not own or not groups:
+        return None
+    rival = max(groups.values(), key=_total)
+    return Rival(max(rival, key=lambda one: one.logprob), _total(rival), _total(own))
 
 
 def _total(group: Sequence[Candidate]) -> float:

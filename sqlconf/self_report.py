@@ -4,8 +4,7 @@ not trusting.
 
 from collections.abc import Sequence
 
-from sqlconf.errors import ConfidenceError
-from sqlconf.signal import Answer, Cost, Model, Reading
+from sqlconf.signal import Answer, Cost, Model, Reading, one_each
 
 
 class SelfReport:
@@ -16,9 +15,7 @@ class SelfReport:
         self.model = model
 
     def measure(self, answers: Sequence[Answer]) -> list[Reading]:
-        reports = self.model.self_report(answers)
-        if len(reports) != len(answers):
-            raise ConfidenceError(f"the model gave {len(reports)} self-reports for {len(answers)} answers")
+        reports = one_each("self-reports", self.model.self_report(answers), answers)
         return [self._read(report) for report in reports]
 
     def _read(self, report: float | None) -> Reading:

@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from sqlconf.errors import ConfidenceError
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 class Cost(IntEnum):
@@ -101,6 +102,11 @@ class Answer:
     tokens: tuple[str, ...] = ()
     """The texts of the tokens that `token_logprobs` are of, where the engine tells them."""
 
+    @property
+    def own(self) -> Candidate | None:
+        """The candidate that the answer is; None where it is not among those known."""
+        return next((one for one in self.candidates if one.sql == self.sql), None)
+
 
 class Model(Protocol):
     """What signals may ask of the language model; one item per answer, in order, None where it cannot say."""
@@ -158,6 +164,13 @@ def measure_all(
         return []
     columns = [_measure(signal, answers, limit_s) for signal in signals]
     return [[column[i] for column in columns] for i in range(len(answers))]
+
+
+def one_each(what: str, found: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Item]:
+    """What a model found, if it is one for each answer. Raises ConfidenceError."""
+    if len(found) != len(answers):
+        raise ConfidenceError(f"the model gave {len(found)} {what} for {len(answers)} answers")
+    return found
 
 
 def values(readings: Sequence[Reading]) -> dict[str, float | None]:

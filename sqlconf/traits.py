@@ -105,7 +105,7 @@ def _names(alignment: Alignment) -> dict[str, float]:
 
 
 def _rows(answer: Answer) -> dict[str, float]:
-    own = next((one for one in answer.candidates if one.sql == answer.sql), None)
+    own = answer.own
     if own is None or own.rows is None or own.distinct is None:
         return {}
     return {

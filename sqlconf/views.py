@@ -7,8 +7,8 @@ an ensemble of one model over inputs that mean the same (for questions to langua
 import math
 from collections.abc import Sequence
 
-from sqlconf.errors import ConfidenceError
-from sqlconf.signal import Answer, Cost, Model, Reading
+from sqlconf.once import Once
+from sqlconf.signal import Answer, Cost, Model, Reading, one_each
 
 
 class Views:
@@ -16,23 +16,15 @@ class Views:
 
     def __init__(self, model: Model):
         self._model = model
-        self._asked: tuple[tuple[Answer, ...], list[list[float] | None]] = ((), [])
+        self.whole = Once(self._ask)
+        """For each answer the logarithm of the whole SQL's probability in each order, the first one's included."""
 
     def signals(self) -> "tuple[ViewProbability, ViewSpread]":
         return ViewProbability(self), ViewSpread(self)
 
-    def whole(self, answers: Sequence[Answer]) -> list[list[float] | None]:
-        """For each answer the logarithm of the whole SQL's probability in each order, the first one's included."""
-        key = tuple(answers)
-        known, found = self._asked
-        if len(known) == len(key) and all(a is b for a, b in zip(known, key, strict=True)):
-            return found
-        views = self._model.view_logprobs(answers)
-        if len(views) != len(answers):
-            raise ConfidenceError(f"the model gave views of {len(views)} answers of {len(answers)}")
-        found = [_sums(answer, some) for answer, some in zip(answers, views, strict=True)]
-        self._asked = (key, found)
-        return found
+    def _ask(self, answers: Sequence[Answer]) -> list[list[float] | None]:
+        views = one_each("lists of views", self._model.view_logprobs(answers), answers)
+        return [_sums(answer, some) for answer, some in zip(answers, views, strict=True)]
 
 
 class ViewProbability:

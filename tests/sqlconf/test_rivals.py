@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from sqlconf.coverage import Aligner
-from sqlconf.doubts import doubts, strongest_rival
-from sqlconf.rivals import ResultEntropy, Rivalry
+from sqlconf.doubts import doubts
+from sqlconf.rivals import ResultEntropy, Rivalry, strongest_rival
 from sqlconf.signal import Answer, Candidate, Cost, Reading, measure_all
 from sqlconf.views import Views
 
