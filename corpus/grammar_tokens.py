@@ -131,6 +131,7 @@ class Grammar:
     """
 
     def __init__(self, binding: Binding, vocabulary: Vocabulary) -> None:
+        self.binding = binding
         self._names = Names(binding)
         self._vocabulary = vocabulary
         self._states: dict[tuple[_Thread, ...], State] = {}

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from corpus.grammar_tokens import Vocabulary
+from corpus.grammar_tokens import Grammar, Vocabulary
 from model import Tokenizer
 from model.errors import ModelError
 
@@ -16,6 +16,7 @@ from .bars import vocabulary_of
 from .beam import beam_search
 from .engine import Completion, Constraint
 from .remote import Remote
+from .told_binding import FIELD, told
 
 PATH = "/v1/completions"
 SAMPLING = 0.7
@@ -159,8 +160,8 @@ class OpenAIEngine:
         if self._ours:
             bodies = [
                 {**self._body(prompt, max_tokens), "n": n, "use_beam_search": True,
-                 **({} if mask is None else {"allowed_token_ids": list(mask)})}
-                for prompt, mask in zip(prompts, masks, strict=True)
+                 **({} if mask is None else {"allowed_token_ids": list(mask)}), **_told(constraint)}
+                for prompt, mask, constraint in zip(prompts, masks, constraints, strict=True)
             ]  # fmt: skip
             return self._ask(bodies, prompts)
 
@@ -223,6 +224,17 @@ class OpenAIEngine:
             prompt_tokens=prompt_tokens,
             finish_reason="stop" if stopped else "length",
         )
+
+
+def _told(constraint: Constraint | None) -> dict[str, Any]:
+    """A constraint as another SureSQL builds it anew; it gives no next tokens that one could choose from here."""
+    if constraint is None:
+        return {}
+    if not isinstance(constraint, Grammar):
+        raise EngineError(
+            "A SureSQL elsewhere can be told of a prompt's grammar, and of no other constraint."
+        )
+    return {FIELD: told(constraint.binding)}
 
 
 def _in_order(answer: dict[str, Any]) -> list[dict[str, Any]]:

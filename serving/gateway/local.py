@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from corpus.grammar_tokens import Grammar
+
 from ..engines.calling import CALL_HEADER, call_named
 from ..engines.cancel import Cancel, stoppable
 from ..engines.embedded import EmbeddedEngine
 from ..engines.engine import Completion
+from ..engines.told_binding import FIELD, binding_of
 from ..errors import BadTools, InvalidRequest, NoSuchModel, ServingError
 from .calls import Call, Calls
 from .exchange import Exchange
@@ -74,12 +77,18 @@ class LocalCompletions:
             copies = 1
         seed = _integer(fields, "seed", -(2**63), 2**63 - 1)
         allowed = _token_ids(fields.get("allowed_token_ids"))
-        found = await self._run(
-            lambda: self.engine.generate(
+        binding = None if fields.get(FIELD) is None else binding_of(fields[FIELD])
+
+        def write() -> list[list[Completion]]:
+            grammars = None
+            if binding is not None:
+                grammars = [Grammar(binding, self.engine.grammar_vocabulary) for _ in prompts]
+            return self.engine.generate(
                 prompts, max_tokens=most, n=n, temperature=temperature, seed=None if seed is None else seed % 2**63,
-                allowed=None if allowed is None else [allowed] * len(prompts),
-            )
-        )  # fmt: skip
+                allowed=None if allowed is None else [allowed] * len(prompts), constraints=grammars,
+            )  # fmt: skip
+
+        found = await self._run(write)
         completions = [one for several in found for one in (several * copies if copies > 1 else several)]
         prompt_tokens = sum(several[0].prompt_tokens for several in found)
         usage = _usage(prompt_tokens, sum(len(one.token_ids) for one in completions))

@@ -15,10 +15,14 @@ import pytest
 from server import Server
 from typer.testing import CliRunner
 
-from corpus.references import EOS
+from corpus.grammar_tokens import Grammar
+from corpus.references import EOS, ask
 from serving.cli.main import app
+from serving.databases import Database
 from serving.engines.embedded import EmbeddedEngine
+from serving.engines.openai_engine import OpenAIEngine
 from serving.engines.opening import open_engine
+from serving.engines.told_binding import FIELD, binding_of, told
 from serving.errors import ServingError
 from serving.gateway.caller import Scope
 from serving.gateway.keys import KeyStore
@@ -172,6 +176,69 @@ def test_an_engine_elsewhere_is_as_the_one_here(
         assert one == pytest.approx(other, abs=1e-4)
         assert all(math.isfinite(value) for value in one)
     there.close()
+
+
+def test_a_grammar_binds_a_suresql_elsewhere_as_the_engine_here(
+    direct: Server, engine: EmbeddedEngine, checkpoint: Path, shop: Path, tmp_path: Path
+) -> None:
+    there = open_engine(Settings(checkpoint=checkpoint, home=tmp_path, engine_urls=(direct.url,)))
+    assert isinstance(there, OpenAIEngine)
+    database = Database("shop", shop)
+    asked = [
+        ask(question, database.schema(), database.contents())
+        for question in ("names of suppliers in Germany", "parts that cost 9.5 of suppliers rated over 3")
+    ]
+    for n in (1, 3):
+        mine, theirs = (
+            one.generate(
+                [prompt.text for prompt in asked], max_tokens=14, n=n,
+                constraints=[Grammar(prompt.binding, one.grammar_vocabulary) for prompt in asked],
+            )
+            for one in (there, engine)
+        )  # fmt: skip
+        for one, other in zip(mine, theirs, strict=True):
+            assert [found.token_ids for found in one] == [found.token_ids for found in other]
+            assert all(found.finish_reason == "stop" for found in one)
+    there.close()
+
+
+def test_a_binding_reaches_the_engine_as_what_it_was(shop: Path) -> None:
+    database = Database("shop", shop)
+    binding = ask("parts over 9.5 of Acme", database.schema(), database.contents()).binding
+    again = binding_of(json.loads(json.dumps(told(binding))))
+    assert (again.schema, again.tables, again.columns) == (binding.schema, binding.tables, binding.columns)
+    assert [value.number for value in again.values] == [value.number for value in binding.values]
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        (None, 7),
+        ("columns", []),
+        ("columns", [["suppliers", "nowhere"]]),
+        ("columns", [["parts", "id"]]),
+        ("tables", ["suppliers", "nowhere"]),
+        ("tables", ["suppliers"] * 25),
+        ("known", []),
+        ("foreign_keys", [{"table": "suppliers", "column": "id", "ref_table": "gone", "ref_column": "id"}]),
+        ("more", 1),
+    ],
+)
+def test_what_is_no_binding_is_refused_with_a_reason(direct: Server, part: str | None, wrong: object) -> None:
+    column = {"name": "id", "type": "number", "primary_key": True}
+    binding: Any = {
+        "known": [{"name": "suppliers", "columns": [column]}], "foreign_keys": [], "tables": ["suppliers"],
+        "columns": [["suppliers", "id"]], "values": ["7"],
+    }  # fmt: skip
+    body = {"model": "random-tiny", "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
+    good = httpx.post(direct.url + "/v1/completions", json={**body, FIELD: binding})
+    assert good.json()["choices"][0]["finish_reason"] == "stop"
+    bad = httpx.post(
+        direct.url + "/v1/completions",
+        json={**body, FIELD: wrong if part is None else {**binding, part: wrong}},
+    )
+    assert bad.status_code == 422
+    assert FIELD in bad.json()["error"]["message"]
 
 
 def test_a_gateway_tries_a_server_that_is_down_no_more_and_fails_nothing(
