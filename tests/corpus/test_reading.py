@@ -4,12 +4,15 @@ import json
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from corpus.compare import is_ordered, same_answer
 from corpus.contents import Contents
@@ -20,6 +23,8 @@ from corpus.errors import BrokenLine, CorpusError, NotADatabase
 from corpus.held_out import write_demo
 from corpus.joins import connect
 from corpus.mixture import GROUP, _sources, calibration_databases, fingerprint, training_texts
+from corpus.nearness import Nearness
+from corpus.references import CLOSE
 from corpus.schema import ForeignKey, Schema, read_schema, schema_from_ddl
 from corpus.spider import DatabaseFolder, read_examples
 
@@ -127,6 +132,27 @@ def test_the_demo_may_keep_its_order_and_is_shuffled_otherwise() -> None:
 
     assert first_tables({"demo_in_order": 1.0}) == {"suppliers"}
     assert len(first_tables({})) > 3
+
+
+def test_a_share_of_questions_is_put_with_a_part_of_the_schema() -> None:
+    def whole_and_less(data: dict[str, float]) -> tuple[int, int]:
+        pairs = [pair for pair in training_texts({"demo": 80, "tell": 0.0, **data}, 7) if pair.task == "ask"]
+        sizes = [pair.shared.count("<tab>") for pair in pairs]
+        return sum(size == max(sizes) for size in sizes), sum(size < max(sizes) for size in sizes)
+
+    assert whole_and_less({})[1] == 0
+    whole, less = whole_and_less({"narrowed": 0.5})
+    assert whole > 10 and less > 10
+
+
+def test_the_columns_closest_in_meaning_are_given_and_not_learned() -> None:
+    def one_each(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.eye(8, dtype=np.float32)[[len(text) % 8 for text in texts]]
+
+    pairs = [p for p in training_texts({"demo": 20}, 7, Nearness(one_each)) if p.task == "ask"]
+    assert all(pair.given.startswith(CLOSE) and pair.given.endswith("<sql>") for pair in pairs)
+    assert not any(CLOSE in pair.linked for pair in pairs)
+    assert not any(pair.given for pair in training_texts({"demo": 20}, 7))
 
 
 def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Plain:
 class Linked(Plain):
     linked: str = ""
     weight: float = 1.0
+    given: str = ""
 
 
 def test_of_linked_text_only_the_references_bear_loss():
@@ -87,9 +88,18 @@ def test_of_linked_text_only_the_references_bear_loss():
     assert without.learned.sum() == dataset.learned.sum() - 2
 
 
+def test_what_is_given_behind_linked_text_bears_no_loss():
+    pairs = [Linked("s:", "q$", "ask", "1?", given="12|")]
+    options = {"vocabulary": 128, "max_length": 99, "eos": ord("$"), "console": Console(file=io.StringIO())}
+    dataset = tokenise(pairs, Letters(), **options, learned_in_linked=frozenset(map(ord, "12"))).build()
+    tokens_BT, targets_BT = dataset.collate([0])
+    assert "".join(map(chr, tokens_BT[0].tolist())) == "s:1?12|q"
+    assert "".join("." if t == -100 else chr(t) for t in targets_BT[0].tolist()) == ".1....q$"
+
+
 def test_the_tokenizer_learns_from_linked_text_too():
-    pairs = [Linked("s:", "q", "ask", " how?"), Plain("a", "b")]
-    assert sorted(sample_texts(pairs, 2, seed=0)) == ["a", "b", "q", "s: how?"]
+    pairs = [Linked("s:", "q", "ask", " how?", given="!"), Plain("a", "b")]
+    assert sorted(sample_texts(pairs, 2, seed=0)) == ["a", "b", "q", "s: how?!"]
 
 
 def test_without_a_prompt_all_but_the_first_token_are_targets():

@@ -64,6 +64,13 @@ def shop_url(server: Cluster) -> str:
     return server.url("reader", "shop")
 
 
+def test_the_values_and_the_codes_are_the_same_on_all_three(demos: dict[str, Database]) -> None:
+    sqlite = demos["sqlite"].contents()
+    assert sqlite.codes
+    for name in ("duckdb", "postgres"):
+        assert demos[name].contents().codes == sqlite.codes, name
+
+
 def test_known_sql_gives_the_same_rows_on_all_three(demos: dict[str, Database]) -> None:
     """A small sample; `suresql bench dialects` asks more than a thousand."""
     statements = {example.sql for example in demo_questions(40, 7, "train", demos["sqlite"].path)}
