@@ -229,6 +229,8 @@ def test_a_service_whose_model_cannot_be_loaded_is_never_ready_and_says_why(sett
 class Slow:
     """A model that takes its time to load, and then answers all the same."""
 
+    engine = None
+
     def __init__(self) -> None:
         self.loaded = threading.Event()
 
@@ -280,6 +282,8 @@ def test_no_more_wait_for_the_model_than_the_queue_holds_and_none_once_it_stops(
 
 def test_a_failing_engine_gives_a_500_that_tells_nothing_of_the_inside(settings: Settings) -> None:
     class Failing:
+        engine = None
+
         def ask(self, _questions: object) -> Any:
             raise RuntimeError("secret /tmp/path")
 
@@ -295,6 +299,8 @@ def test_a_draining_service_is_not_ready_but_answers_who_has_not_seen_that_yet(s
     asked: list[object] = []
 
     class Idle:
+        engine = None
+
         def ask(self, questions: list[object]) -> Any:
             asked.extend(questions)
             raise EngineError("this one answers nothing")

@@ -18,6 +18,8 @@ def test_a_question_whose_client_has_gone_is_dropped(settings: Settings) -> None
     begun, let_go = threading.Event(), threading.Event()
 
     class Slow:
+        engine = None
+
         def ask(self, questions: list[tuple[str, Database]]) -> list[AskResult]:
             asked.extend(question for question, _ in questions)
             begun.set()

@@ -25,6 +25,8 @@ ANSWER = AskResult("SELECT 1 AS one", 0.9, False, [], "m", 7, 3, 1.0)
 class Answering:
     """A pipeline that knows one answer."""
 
+    engine = None
+
     def ask(self, questions: list[Any]) -> list[AskResult]:
         return [ANSWER] * len(questions)
 
