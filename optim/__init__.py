@@ -1,7 +1,8 @@
 """MuonClip and a training loop, for any model with the doors of `optim.loop` and `optim.qkclip`."""
 
+from optim.batches import Batcher
 from optim.checkpoint import Checkpoints, Snapshot, read_checkpoint
-from optim.dataset import Batcher, DatasetBuilder, TokenDataset
+from optim.dataset import DatasetBuilder, TokenDataset
 from optim.ema import MovingAverage
 from optim.errors import (
     CheckpointError,

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from optim.dataset import Batcher, TokenDataset
+from optim.batches import Batcher
+from optim.dataset import TokenDataset
 from optim.parallel import rank, sum_numbers, world_size
 from optim.qkclip import ClippableAttention
 

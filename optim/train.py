@@ -29,9 +29,9 @@ from model.heap import keep_freed_memory
 from model.moe import Router
 from model.speed import training_flops
 from optim.assembly import Precision, attentions_of, make_model, make_optimizer, model_config, whole_model
+from optim.batches import Batcher
 from optim.checkpoint import Checkpoints, Snapshot, Stateful
 from optim.config import RunConfig, parse_config, read_config
-from optim.dataset import Batcher
 from optim.ema import MovingAverage
 from optim.errors import ConfigError, OptimError
 from optim.evaluation import held_out, mean_losses

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.fusion import Choice, Fusion
+from sqlconf.fusion import Fusion
 from sqlconf.group_guarantee import MIN_GROUPS, promises_for_new_groups
 from sqlconf.guarantee import Promise, cross_fitted, no_promises, promises
 from sqlconf.profiles import PROFILES, Profile
 from sqlconf.signal import Cost
+from sqlconf.weights import Choice
 
 from .errors import CheckpointError, EvaluationError
 from .evaluation import Judged, read_predictions

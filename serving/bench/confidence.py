@@ -17,9 +17,10 @@ from typing import Any
 from scipy.stats import rankdata
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.fusion import CHOICES, Choice, Fusion
+from sqlconf.fusion import Fusion
 from sqlconf.metrics import auroc, brier, report
 from sqlconf.profiles import PROFILES, Profile
+from sqlconf.weights import CHOICES, Choice
 
 from ..calibration import (
     READINGS,

@@ -13,7 +13,8 @@ from torch import Tensor
 from corpus.mixture import training_texts
 from model import Tokenizer, Transformer
 from model.moe import MixtureOfExperts, Routes
-from optim.dataset import NO_TARGET, PADDING, Batcher
+from optim.batches import Batcher
+from optim.dataset import NO_TARGET, PADDING
 from optim.prepare import tokenise
 
 from ..settings import Settings

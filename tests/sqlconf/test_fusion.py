@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqlconf.errors import ConfidenceError
-from sqlconf.fusion import CHOICES, EDGE, MIN_ROWS, Fusion
+from sqlconf.fusion import MIN_ROWS, Fusion
 from sqlconf.metrics import auroc, brier, ece_equal_mass
+from sqlconf.weights import CHOICES, EDGE
 
 
 def synthetic(n: int, seed: int):
