@@ -23,7 +23,7 @@ from sqlconf.signal import Cost
 from sqlconf.weights import Choice
 
 from .errors import CheckpointError, EvaluationError
-from .evaluation import Judged, read_predictions
+from .predictions import Judged, read_predictions
 from .settings import Settings, profile_file
 
 log = logging.getLogger(__name__)

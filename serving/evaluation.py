@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,12 +13,12 @@ from corpus.compare import is_ordered, same_answer
 from corpus.errors import CorpusError
 from corpus.spider import Example, read_examples
 from sqlconf.metrics import auroc, report
-from sqlconf.signal import Reading
 
 from .breakdown import Case, breakdown
 from .databases import Database
 from .errors import EvaluationError, ServingError
 from .pipeline import AskResult, Pipeline
+from .predictions import Judged, as_lines, resumed
 from .question import check_question
 
 log = logging.getLogger(__name__)
@@ -28,35 +26,6 @@ MAX_ROWS = 100_000  # of a gold answer; one that is longer is compared as far as
 MAX_BYTES = 64 * 2**20
 _KNOWN_SQL_FAILS = "the known SQL does not run"  # how the error of such a line begins, in files of before too
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One line of predictions: what was answered, and whether it gave what the known SQL gives.
-
-    `id` is as the file of questions has it; `correct` is None where no SQL is known.
-    """
-
-    id: object
-    sql: str
-    confidence: float
-    signals: list[dict[str, Any]]
-    correct: bool | None
-    db_id: str
-    abstain: bool
-    error: str | None
-    question: str = ""
-    token_logprobs: list[float] = field(default_factory=list)
-    """Of `sql` as the model wrote it, before any mask."""
-    candidates: list[dict[str, Any]] = field(default_factory=list)
-    """All statements considered, as sqlconf's Candidate has them."""
-    ms: float = 0.0
-    generation_ms: float = 0.0
-    database: str = ""
-    """The key of the database's schema (`serving.database_key`)."""
-
-    def line(self) -> str:
-        return json.dumps(vars(self), ensure_ascii=True) + "\n"
 
 
 def evaluate(
@@ -88,7 +57,7 @@ def evaluate(
     out = Path(predictions)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = _resume(out, known) if resume else {}
+        done = resumed(out, known) if resume else {}
         rest = [example for example in todo if example.id not in done]
         with out.open("a" if resume else "w", encoding="utf-8") as file:
             for start in range(0, len(rest), batch):
@@ -160,49 +129,6 @@ def _cases(
     ]
 
 
-def read_predictions(path: str | Path) -> list[Judged]:
-    """The lines of a predictions file whose right SQL was known. Raises EvaluationError with the number of
-    the first broken one.
-    """
-    return [one for one in _lines(path) if one.correct is not None]
-
-
-def _lines(path: str | Path) -> list[Judged]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}.", "Make it with suresql eval.") from error
-    return [
-        _judged(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()
-    ]
-
-
-def _judged(line: str, where: str) -> Judged:
-    try:
-        return Judged(**json.loads(line))
-    except (ValueError, TypeError) as error:
-        raise EvaluationError(
-            f"{where}: not a line of predictions ({error}).", "Remove the file, or the line, and run again."
-        ) from error
-
-
-def _resume(path: Path, examples: Sequence[Example]) -> dict[str, Judged]:
-    """What was judged before; a last line that was cut short is cut off. Raises EvaluationError for other questions'."""
-    if not path.is_file():
-        return {}
-    raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if whole != raw:
-        path.write_bytes(whole)
-    done = {str(one.id): one for one in _lines(path)}
-    asked = {example.id: (example.question, example.db_id) for example in examples}
-    if any(asked.get(name) != (one.question, one.db_id) for name, one in done.items()):
-        raise EvaluationError(
-            f"{path} holds predictions for other questions.", "Run without --resume, or name another file."
-        )
-    return done
-
-
 def _sync(file: TextIO) -> None:
     """What was written is on the disk, where there is one: a pipe or /dev/null has none."""
     file.flush()
@@ -252,19 +178,10 @@ def _judge_one(
     asked = answer.answer
     return Judged(
         name, answer.sql, answer.confidence, as_lines(answer.signals), right if known else None, example.db_id, answer.abstain,
-        answer.error or error, example.question, _rounded(asked.token_logprobs) if asked else [],
+        answer.error or error, example.question, [round(one, 5) for one in asked.token_logprobs] if asked else [],
         [vars(one) for one in asked.candidates] if asked else [], round(answer.ms, 2), round(answer.generation_ms, 2),
         answer.database,
     )  # fmt: skip
-
-
-def as_lines(signals: Sequence[Reading]) -> list[dict[str, Any]]:
-    """Readings as a line of predictions holds them."""
-    return [{**vars(one), "ms": round(one.ms, 2)} for one in signals]
-
-
-def _rounded(logprobs: Sequence[float]) -> list[float]:
-    return [round(one, 5) for one in logprobs]
 
 
 def _ask(questions: Sequence[tuple[str, Database]], pipeline: Pipeline) -> list[AskResult | ServingError]:

@@ -23,8 +23,8 @@ from sqlconf.fusion import Fusion
 from .calibration import READINGS, abstain_threshold, fit, weights_digest
 from .engines.chat_engine import ChatEngine
 from .errors import CheckpointError, EvaluationError, FeedbackUnavailable, UnknownAnswer
-from .evaluation import Judged, as_lines, read_predictions
 from .pipeline import AskResult, Pipeline
+from .predictions import Judged, as_lines, read_predictions
 from .settings import Settings
 
 log = logging.getLogger(__name__)

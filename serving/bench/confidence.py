@@ -30,8 +30,9 @@ from ..calibration import (
     readings_of,
 )
 from ..errors import EvaluationError
-from ..evaluation import Judged, evaluate, read_predictions
+from ..evaluation import evaluate
 from ..kept_answers import answers_key, can_be_kept
+from ..predictions import Judged, read_predictions
 from ..recalibration import measuring_all
 from ..settings import Settings, profile_file
 from .outputs import Outputs, demo_questions_in, keep_outputs, spider_questions_in

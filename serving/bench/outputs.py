@@ -18,9 +18,9 @@ from corpus.spider import Example, read_examples
 from ..databases import Database
 from ..engines.embedded import EmbeddedEngine
 from ..errors import EvaluationError
-from ..evaluation import Judged
 from ..ours import ReferenceWriter
 from ..pipeline import Pipeline
+from ..predictions import Judged
 from . import demo, spider
 
 SAMPLES, SEED, BATCH = 5, 1, 16

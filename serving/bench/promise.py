@@ -35,7 +35,7 @@ from sqlconf.metrics import PRECISIONS
 
 from ..calibration import databases_of, held_out_confidences
 from ..errors import EvaluationError
-from ..evaluation import Judged, read_predictions
+from ..predictions import Judged, read_predictions
 from ..settings import Settings
 
 REPEATS, SEED = 500, 1

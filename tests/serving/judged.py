@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from serving.evaluation import Judged
+from serving.predictions import Judged
 
 
 def write_judged(path: Path, seed: int, count: int = 80, databases: int = 4) -> Path:

@@ -13,7 +13,7 @@ from serving.bench.outputs import Outputs
 from serving.bench.peers import Peers, peer_scores
 from serving.calibration import calibrate, profile_signals
 from serving.errors import EvaluationError
-from serving.evaluation import Judged, read_predictions
+from serving.predictions import Judged, read_predictions
 from serving.settings import Settings
 
 COSTS = {"free": 0, "rules": 1, "dear": 3, "useless": 3, "written": 4}

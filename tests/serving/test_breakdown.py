@@ -15,8 +15,9 @@ from serving.breakdown import Case, breakdown
 from serving.cli.evaluate import show_metrics
 from serving.cli.output import console
 from serving.databases import Database
-from serving.evaluation import Judged, evaluate, metrics
+from serving.evaluation import evaluate, metrics
 from serving.pipeline import AskResult
+from serving.predictions import Judged
 
 KNOWN = [
     "SELECT a FROM t",

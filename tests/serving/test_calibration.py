@@ -9,7 +9,7 @@ import pytest
 from serving.assembly import load_fusion
 from serving.calibration import calibrate, cost_share, weights_digest
 from serving.errors import CheckpointError
-from serving.evaluation import Judged
+from serving.predictions import Judged
 from serving.settings import Settings
 from sqlconf.likelihood import likelihood
 from sqlconf.profiles import PROFILES, Profile

@@ -8,8 +8,9 @@ import pytest
 from serving.calibration import calibrate
 from serving.databases import Database
 from serving.errors import DatabaseUnavailable, EvaluationError
-from serving.evaluation import Judged, evaluate, read_predictions
+from serving.evaluation import evaluate
 from serving.pipeline import AskResult
+from serving.predictions import Judged, read_predictions
 from sqlconf.signal import Reading
 
 

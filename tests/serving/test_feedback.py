@@ -13,10 +13,10 @@ from serving.calibration import calibrate
 from serving.databases import Database
 from serving.engines import Completion
 from serving.errors import FeedbackUnavailable, UnknownAnswer
-from serving.evaluation import read_predictions
 from serving.feedback import Feedback, drift
 from serving.ours import ReferenceWriter
 from serving.pipeline import Pipeline
+from serving.predictions import read_predictions
 from serving.settings import Settings
 from sqlconf.fusion import Fusion
 from sqlconf.likelihood import likelihood

@@ -17,7 +17,7 @@ from serving.calibration import abstain_threshold, calibrate
 from serving.cli import main
 from serving.databases import Database
 from serving.errors import EvaluationError, SettingsError
-from serving.evaluation import Judged
+from serving.predictions import Judged
 from serving.settings import Settings, load_settings
 from sqlconf.fusion import Fusion
 from sqlconf.guarantee import no_promises, promises

@@ -19,8 +19,9 @@ from typing import Any
 
 from ...assembly import load_pipeline
 from ...errors import EvaluationError
-from ...evaluation import evaluate, read_predictions
+from ...evaluation import evaluate
 from ...pipeline import Pipeline
+from ...predictions import read_predictions
 from ...settings import Settings
 
 FOLDER = Path(__file__).parent
