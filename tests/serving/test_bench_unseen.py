@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.authored import authored_files, build_authored_database, read_authored
 from corpus.schema import read_schema
 from corpus.spider import read_examples
 from serving.bench.unseen import FOLDER, PARTS, SEEN, build, questions
@@ -50,6 +51,24 @@ def test_no_unseen_database_is_one_of_spiders_training_part(tmp_path: Path) -> N
         own = _places(tmp_path / f"{name}.sqlite")
         most = max(len(own & other) / len(own) for other in theirs)
         assert (most > 0.5) == (name in SEEN), (name, most)
+
+
+def test_nothing_authored_for_training_is_like_what_is_unseen(tmp_path: Path) -> None:
+    """Neither its databases nor, but for what anybody asks of any customers, its questions word for word."""
+    every = [read_authored(file) for file in authored_files()]
+    written = [_places(build_authored_database(one, tmp_path / f"{one.name}.sqlite")) for one in every]
+    here = {name for part in PARTS for name in {one["db_id"] for one in questions(part)}}
+    for name in here:
+        if build(name, tmp_path, load_settings().data):
+            own = _places(tmp_path / f"{name}.sqlite")
+            assert max(len(own & other) / len(own) for other in written) < 0.2, name
+    worded = {_plain(words) for one in every for block in one.blocks for words in block.wordings}
+    asked = {_plain(one["question"]) for part in PARTS for one in questions(part)}
+    assert len(worded & asked) < len(asked) / 100
+
+
+def _plain(words: str) -> str:
+    return " ".join(re.findall(r"\w+", words.casefold()))
 
 
 def _places(path: Path) -> set[tuple[str, str]]:
