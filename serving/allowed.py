@@ -1,4 +1,4 @@
-"""What SQL may be made of before it reaches a database: the allow-lists that both walls go by."""
+"""What SQL may be made of before it reaches a database: the first wall's nodes and types (`allowed_names` is of both walls)."""
 
 from __future__ import annotations
 

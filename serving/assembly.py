@@ -52,7 +52,9 @@ def load_pipeline(settings: Settings) -> Pipeline:
     writer: Writer[Any]
     if isinstance(engine, ChatEngine):
         tokens = max(settings.max_tokens, PLAIN_TOKENS)
-        writer = PlainWriter(engine, candidates=settings.candidates, max_tokens=tokens)
+        writer = PlainWriter(
+            engine, candidates=settings.candidates, max_tokens=tokens, grammar=settings.engine_grammar
+        )
         every = _plain_signals(engine)
         fusion = _plain_fusion(settings, engine, every)
         by_statement: Sequence[tuple[Signal, float]] = ()  # tuned on, and tried with, our own models alone

@@ -169,7 +169,7 @@ class EngineError(ServingError):
 
 
 class EngineFailed(EngineError):
-    """An engine elsewhere failed on a request, and so did those tried after it."""
+    """An engine elsewhere failed on a request, and so did those that were tried beside it, if there were others and time."""
 
     status = 502
     retry_after_s = 5

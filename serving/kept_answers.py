@@ -22,8 +22,8 @@ _APART = ("model/weights/", "serving/bench/", "serving/cli/", "serving/gateway/"
 _ASKED = "serving/bench/outputs.py"
 """Of what is apart and shapes no answer, what is kept beside answers all the same."""
 _SETTINGS = (
-    "candidates", "engine", "engine_arguments", "engine_dtype", "engine_format", "engine_model", "engine_urls", "grammar",
-    "max_tokens", "run_candidates", "vllm_mla",
+    "candidates", "engine", "engine_arguments", "engine_dtype", "engine_format", "engine_grammar", "engine_model",
+    "engine_urls", "grammar", "max_tokens", "run_candidates", "vllm_mla",
 )  # fmt: skip
 """Those that shape what is answered and measured, where all signals are."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
+from corpus.grammar_lark import sql_lark
 from corpus.schema import Schema
 from sqlconf.signal import Answer
 
@@ -89,29 +92,45 @@ class PlainModel:
         return [None] * len(answers)
 
 
+class Asked(NamedTuple):
+    """A question as it is put to the model, and the grammar of its answer in Lark's notation, if it is to keep to one."""
+
+    conversation: Conversation
+    grammar: str | None
+
+
 class PlainWriter:
     """Has a model that is not ours write SQL: its likeliest answer, and samples beside it."""
 
-    def __init__(self, engine: ChatEngine, *, candidates: int, max_tokens: int) -> None:
+    def __init__(
+        self, engine: ChatEngine, *, candidates: int, max_tokens: int, grammar: bool = False
+    ) -> None:
+        """With `grammar`, what it writes is a SELECT over the schema's tables, where its server keeps to grammars."""
         self.engine = engine
+        self._grammar = grammar
         self._candidates = candidates
         self._max_tokens = max_tokens
 
-    def prompts(self, question: str, database: Database) -> list[Conversation]:
+    def prompts(self, question: str, database: Database) -> list[Asked]:
         """The schema as CREATE statements, and the question."""
         schema = database.schema()
         if not any(table.columns for table in schema.tables):
             return []
         system = {"role": "system", "content": f"{_TASK}\n\n{schema_in_sql(schema)}"}
-        return [[system, {"role": "user", "content": question}]]
+        asked = [system, {"role": "user", "content": question}]
+        return [Asked(asked, sql_lark(schema) if self._grammar else None)]
 
-    def write(self, prompts: Sequence[Conversation]) -> list[Written]:
+    def write(self, prompts: Sequence[Asked]) -> list[Written]:
         """The likeliest answer to each and, as far as several candidates are wanted, samples."""
-        found = self.engine.chat(prompts, max_tokens=self._max_tokens)
+        chat = partial(
+            self.engine.chat,
+            [one.conversation for one in prompts],
+            max_tokens=self._max_tokens,
+            grammars=[one.grammar for one in prompts],
+        )
+        found = chat()
         if self._candidates > 1:
-            more = self.engine.chat(
-                prompts, max_tokens=self._max_tokens, n=self._candidates - 1, temperature=SAMPLING
-            )
+            more = chat(n=self._candidates - 1, temperature=SAMPLING)
             found = [[*first, *rest] for first, rest in zip(found, more, strict=True)]
         return [(None, some) for some in found]
 

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         description="who reads tool calls from what their model writes: they themselves (vLLM with a --tool-call-parser),"
         " or the gateway, in Kimi K2's format",
     )
+    engine_grammar: bool = Field(
+        False,
+        description="a model that is not ours writes a SELECT over the schema by construction, where its server knows vLLM's"
+        " structured outputs: of use to small models; larger ones lose WITH and more, and can say nothing beside it",
+    )
     engine_replicas: int = Field(1, ge=1, le=64, description="vLLM processes to start")
     engine_dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
         None, description="of vLLM; float32 on a CPU and bfloat16 on a GPU if unset"

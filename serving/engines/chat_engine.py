@@ -22,12 +22,25 @@ class ChatEngine:
         self.model_name = model_name
 
     def chat(
-        self, conversations: Sequence[Conversation], *, max_tokens: int, n: int = 1, temperature: float = 0.0
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_tokens: int,
+        n: int = 1,
+        temperature: float = 0.0,
+        grammars: Sequence[str | None] | None = None,
     ) -> list[list[Completion]]:
-        """`n` answers to each: at temperature 0 the likeliest one alone. Raises PromptTooLong, EngineError and kin."""
+        """`n` answers to each: at temperature 0 the likeliest one alone. `grammars`, one for each in Lark's notation or None, are
+        kept to by servers that know vLLM's structured outputs; log-probabilities are then of what they leave.
+
+        Raises PromptTooLong, EngineError and kin.
+        """
+        rules = [None] * len(conversations) if grammars is None else grammars
         bodies = [
-            self._body(one, max_tokens) | {"n": n, "temperature": temperature, "logprobs": True}
-            for one in conversations
+            self._body(one, max_tokens)
+            | {"n": n, "temperature": temperature, "logprobs": True}
+            | ({} if rule is None else {"structured_outputs": {"grammar": rule}})
+            for one, rule in zip(conversations, rules, strict=True)
         ]
         return [
             [_completion(choice, answer) for choice in answer["choices"]] for answer in self._post(bodies)

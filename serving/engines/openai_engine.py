@@ -19,8 +19,6 @@ from .remote import Remote
 from .told_binding import FIELD, told
 
 PATH = "/v1/completions"
-SAMPLING = 0.7
-"""Temperature of further candidates where a grammar rules a beam search out."""
 MOST_LOGPROBS = 20
 """What vLLM gives unless told otherwise."""
 SPARE = 16
@@ -72,43 +70,28 @@ class OpenAIEngine:
         seed: int | None = None,
         allowed: Sequence[Sequence[int] | None] | None = None,
         constraints: Sequence[Constraint | None] | None = None,
-        grammars: Sequence[str | None] | None = None,
     ) -> list[list[Completion]]:
-        """See Engine.generate. `grammars` (vLLM's structured outputs, one for each prompt or None) rule a beam search out:
-        there, for n > 1 at temperature 0, the greedy continuation and samples.
-        """
+        """See Engine.generate; samples are not drawn under a constraint."""
         ids = [self._encode(prompt) for prompt in prompts]
         masks = [None if allowed is None else allowed[i] for i in range(len(prompts))]
-        rules = [None if grammars is None else grammars[i] for i in range(len(prompts))]
         found: list[list[Completion]] = [[] for _ in prompts]
         bound = [None if constraints is None else constraints[i] for i in range(len(prompts))]
         if temperature > 0 and any(one is not None for one in bound):
-            raise EngineError(
-                "Samples under a constraint are not drawn over HTTP.", "Give a grammar instead."
-            )
-        free = [
-            i for i in range(len(prompts))
-            if temperature == 0 and rules[i] is None and (n > 1 or bound[i] is not None)
-        ]  # fmt: skip
+            raise EngineError("Samples under a constraint are not drawn over HTTP.", "Ask at temperature 0.")
+        free = [i for i in range(len(prompts)) if temperature == 0 and (n > 1 or bound[i] is not None)]
         searched = self._search(
             [ids[i] for i in free], n, max_tokens, [masks[i] for i in free], [bound[i] for i in free]
         )
         for i, several in zip(free, searched, strict=True):
             found[i] = several
-        bodies, whose = [], []
-        for i in sorted({*range(len(prompts))} - {*free}):
-            rule: dict[str, Any] = {} if masks[i] is None else {"allowed_token_ids": self._mask(masks[i])}
-            if rules[i] is not None:
-                rule["structured_outputs"] = {"grammar": rules[i]}
-            drawn = {"n": n, "temperature": temperature} if temperature > 0 else {"n": 1, "temperature": 0.0}
-            bodies.append({**self._body(ids[i], max_tokens), **rule, **drawn, "seed": seed})
-            whose.append(i)
-            if temperature == 0 and n > 1:
-                more = {"n": n - 1, "temperature": SAMPLING, "seed": seed or 0}
-                bodies.append({**self._body(ids[i], max_tokens), **rule, **more})
-                whose.append(i)
-        for i, several in zip(whose, self._ask(bodies, [ids[i] for i in whose]), strict=True):
-            found[i] += several
+        others = sorted({*range(len(prompts))} - {*free})
+        bodies = [
+            {**self._body(ids[i], max_tokens), "n": n, "temperature": temperature, "seed": seed,
+             **({} if masks[i] is None else {"allowed_token_ids": self._mask(masks[i])})}
+            for i in others
+        ]  # fmt: skip
+        for i, several in zip(others, self._ask(bodies, [ids[i] for i in others]), strict=True):
+            found[i] = several
         return [_ordered(several, distinct=temperature == 0) for several in found]
 
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[tuple[float, ...]]:

@@ -1,4 +1,7 @@
-"""One line of JSON for every request that asked something: who, what, when, how it ended. No key, password or row is in it."""
+"""One line of JSON for every answered question, statement of a caller's own, completion put to an engine and change of databases.
+
+Who, what, when, how it ended. No password or row is in it, and of a key its public prefix.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ MOST_TEXT = 4_000
 
 
 class Audit:
-    """Appends to a file, a whole line at a time, so that several processes may share it and `kill -9` loses none."""
+    """Appends to a file, a whole line at a time, so that several processes may share it and `kill -9` loses none written."""
 
     def __init__(self, file: Path) -> None:
         """Raises StateError where the file cannot be written."""

@@ -14,7 +14,7 @@ class Scope(StrEnum):
 
     ASK = "ask"  # questions, completions, schemas
     EXECUTE = "execute"  # statements of one's own, and rows
-    ADMIN = "admin"  # the databases themselves
+    ADMIN = "admin"  # the databases themselves, and the ledger of calls
 
 
 @dataclass(frozen=True)

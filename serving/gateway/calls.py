@@ -1,7 +1,8 @@
 """What this process settled with engines, and what the engine in it did, call by call: two sketches, and lines in a file.
 
 An operator subtracts the one side's sketches from the other's (`suresql ledger`): what is left are the calls on which the two do
-not agree. A line is on the disk's way before the answer is on the client's, so `kill -9` of this process forgets none.
+not agree. What the engine here did is on the disk's way before its answer is on the client's, so `kill -9` forgets none of it.
+What was settled follows the answer: of a call whose gateway was killed meanwhile, the engine's side alone knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The outermost of the application: who asks, OpenAI's routes without a framework around them, and a line on every request.
+"""The outermost of the application: who asks, OpenAI's routes without a framework around them, metrics, and a log if wanted.
 
 Raw ASGI throughout: routing and validation by FastAPI cost as much as all of this, and BaseHTTPMiddleware would hide from
 routes that a client left.

@@ -3,7 +3,9 @@
     <|tool_calls_section_begin|><|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{...}<|tool_call_end|><|tool_calls_section_end|>
 
 The text before a section is content; what stands between calls is nothing; the header is the call's identifier, which the model
-wants to see again with the tool's result. The answers of an engine that reads the calls itself pass unchanged.
+wants to see again with the tool's result. Whoever is to read the calls, every answer of an engine elsewhere to a conversation
+with tools goes through here: one whose text has none of these tokens keeps its content and the calls that its engine read, but a
+stream's events are written anew.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ Delta = dict[str, Any]
 
 
 def asked_of_engine(fields: dict[str, Any], reader: Literal["engine", "kimi"]) -> dict[str, Any]:
-    """The request as the engine has to get it: where the gateway reads the calls, the engine is to write them as text.
+    """The request as the engine has to get it: where the gateway alone reads the calls, the engine is to write them as text.
 
     Raises BadTools for a call that only the engine could force.
     """

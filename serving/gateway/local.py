@@ -1,6 +1,8 @@
-"""OpenAI's completions on the engine in this process, with those of vLLM's additions that `OpenAIEngine` asks for.
+"""OpenAI's completions on the engine in this process, with what `OpenAIEngine` asks of a SureSQL beside them.
 
-So one SureSQL can be another's engine. The model here is a small one that writes short texts: a stream's text comes in one piece.
+Some are vLLM's additions, some are our own: `prompt_logprobs_from`, `suresql_binding`, and a `use_beam_search` that takes a
+mask and ends when it is done. So one SureSQL can be another's engine. The model here is a small one that writes short texts: a
+stream's text comes in one piece.
 """
 
 from __future__ import annotations

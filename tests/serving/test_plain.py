@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from corpus.grammar_lark import sql_lark
 from serving.assembly import load_pipeline
 from serving.database_key import database_key
 from serving.databases import Database
@@ -53,6 +54,7 @@ class Foreign(BaseHTTPRequestHandler):
     """Another's server of another's model, as far as its protocol goes."""
 
     says = "Sure.\n```sql\nSELECT name FROM suppliers WHERE country = 'Germany'\n```"
+    asked: ClassVar[list[dict[str, Any]]] = []
     samples: str | None = None
     """What it says above temperature 0, if that is another thing."""
 
@@ -64,6 +66,7 @@ class Foreign(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append(body)
         asked = body["messages"][-1]["content"]
         says = self.samples if self.samples and body["temperature"] > 0 else self.says
         text = "Yes" if body["max_tokens"] == 1 else "which suppliers?" if "SQL answers" in asked else says
@@ -140,6 +143,22 @@ def test_what_holds_for_a_model_of_ours_holds_for_it(
     assert not answer.abstain
     pipeline.adopt(pipeline.fusion, 0.0, {database_key(database.schema()): 1.0})
     assert ask().abstain, "the database's own threshold is another"
+    pipeline.engine.close()
+
+
+@pytest.mark.parametrize("grammar", [False, True])
+def test_its_server_is_told_of_a_grammar_where_that_is_wanted_and_of_sql_alone(
+    foreign: str, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grammar: bool
+) -> None:
+    monkeypatch.setattr(Foreign, "asked", [])
+    settings = Settings(home=tmp_path, engine_urls=(foreign,), engine_grammar=grammar, profile="thorough")
+    pipeline, database = load_pipeline(settings), Database("shop", shop)
+    pipeline.ask([("which suppliers are in Germany?", database)])
+    told = [body["structured_outputs"] for body in Foreign.asked if "structured_outputs" in body]
+    assert told == [{"grammar": sql_lark(database.schema())}] * (2 if grammar else 0), (
+        "the likeliest, and samples"
+    )
+    assert len(Foreign.asked) > 2, "signals ask too"
     pipeline.engine.close()
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from corpus import references
+from corpus.grammar_tokens import Grammar
 from corpus.references import EOS, SPECIAL_TOKENS
 from model import ModelConfig, Tokenizer, Transformer
 from model.hf import export
@@ -116,9 +117,45 @@ def test_beams_samples_and_masks_are_as_in_the_embedded_engine(
             assert one.logprobs == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_grammar_is_kept_to(nano: SupervisedEngine, prompts: list[str]) -> None:
-    found = nano.generate(prompts[:1], max_tokens=10, grammars=['root ::= " min" | " max"'])
-    assert found[0][0].text in (" min", " max")
+def test_a_grammar_binds_the_beams_as_in_the_embedded_engine(
+    nano: SupervisedEngine, reference: EmbeddedEngine, home: Path
+) -> None:
+    demo = Databases(home).get("demo")
+    asked = [references.ask(question, demo.schema(), demo.contents()) for question in QUESTIONS]
+    for n in (1, 3):
+        mine, theirs = (
+            one.generate(
+                [prompt.text for prompt in asked],
+                max_tokens=40,
+                n=n,
+                constraints=[Grammar(prompt.binding, one.grammar_vocabulary) for prompt in asked],
+            )
+            for one in (nano, reference)
+        )
+        for prompt, several, expected in zip(asked, mine, theirs, strict=True):
+            assert [one.text for one in several] == [one.text for one in expected]
+            for one in several:
+                assert Grammar(prompt.binding, nano.grammar_vocabulary).accepts(one.token_ids)
+
+
+def test_a_model_that_is_not_ours_writes_sql_by_construction_where_that_is_wanted(
+    home: Path, nano: SupervisedEngine
+) -> None:
+    """Our own stands in for it: asked in words that it was never trained on, it writes anything but SQL."""
+    demo = Databases(home).get("demo")
+    found = {}
+    for grammar in (False, True):
+        pipeline = load_pipeline(
+            Settings(
+                home=home, engine_urls=(nano.processes[0].url,), engine_format="plain", engine_grammar=grammar,
+                engine_timeout_s=400, candidates=1, profile="fast",
+            )
+        )  # fmt: skip
+        (answer,) = pipeline.ask([(QUESTIONS[0], demo)])
+        found[grammar] = answer.sql
+        pipeline.engine.close()
+    assert not found[False]
+    assert found[True]
 
 
 def test_what_nobody_waits_for_is_stopped_in_the_engine(nano: SupervisedEngine, prompts: list[str]) -> None:
