@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from .errors import FeedbackUnavailable
 from .feedback import Feedback, FeedbackState
-from .gateway.caller import Caller, Scope
+from .gateway.caller import Scope
+from .request_context import caller_of, service_of
 
 
 class Label(BaseModel):
@@ -28,7 +29,7 @@ def install(app: FastAPI) -> None:
 
     @app.post("/v1/feedback", summary="Say whether an answer was right", status_code=202)
     async def label(body: Label, request: Request) -> FeedbackState:
-        caller: Caller = request.state.caller
+        caller = caller_of(request)
         caller.need(Scope.ASK)
         feedback = _feedback(request)
         state = await asyncio.to_thread(feedback.label, body.answer, body.correct, caller.tenant)
@@ -42,12 +43,12 @@ def install(app: FastAPI) -> None:
         "/v1/feedback", summary="Labels so far, the calibration's version, and whether confidences drift"
     )
     async def state(request: Request) -> FeedbackState:
-        request.state.caller.need(Scope.ASK)
+        caller_of(request).need(Scope.ASK)
         return await asyncio.to_thread(_feedback(request).state)
 
 
 def _feedback(request: Request) -> Feedback:
-    found: Feedback | None = request.app.state.service.feedback
+    found = service_of(request).feedback
     if found is None:
         raise FeedbackUnavailable("The model is not loaded yet.", "Try again once /readyz says so.")
     return found

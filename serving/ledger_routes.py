@@ -10,8 +10,8 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from .administrator import administrator
 from .gateway.calls import SIDES, Calls, Side
+from .request_context import administrator, service_of
 
 MOST_CALLS = 512
 
@@ -65,5 +65,4 @@ def _as_lines(found: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def _calls(request: Request) -> Calls:
-    calls: Calls = request.app.state.service.calls
-    return calls
+    return service_of(request).calls
