@@ -12,7 +12,6 @@ and dev, so its figures there flatter somewhat.
 import argparse
 import json
 import random
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from sqlconf.ddl import schema_of
 from sqlconf.embedding import Embedder
 from sqlconf.metrics import auroc
 from sqlconf.signal import Answer, SchemaView, Signal
@@ -38,50 +38,6 @@ _OTHER: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.LTE: exp.GTE,
     exp.EQ: exp.NEQ,
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    table: str
-    column: str
-    ref_table: str
-    ref_column: str
-
-
-@dataclass(frozen=True)
-class Table:
-    name: str
-    columns: tuple[Column, ...]
-
-
-@dataclass(frozen=True)
-class Schema:
-    tables: tuple[Table, ...]
-    foreign_keys: tuple[ForeignKey, ...]
-
-
-def schema_of(ddl: str) -> Schema:
-    database = sqlite3.connect(":memory:")
-    try:
-        database.executescript(ddl)
-        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        tables, keys = [], []
-        for name in names:
-            info = database.execute("SELECT name, type FROM pragma_table_info(?)", (name,)).fetchall()
-            tables.append(Table(name, tuple(Column(*row) for row in info)))
-            links = database.execute(
-                'SELECT "from", "table", coalesce("to", \'\') FROM pragma_foreign_key_list(?)', (name,)
-            )
-            keys += [ForeignKey(name, column, table, other) for column, table, other in links]
-        return Schema(tuple(tables), tuple(keys))
-    finally:
-        database.close()
 
 
 def edits(sql: str, schema: SchemaView, dice: random.Random) -> Iterator[str]:

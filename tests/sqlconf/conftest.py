@@ -1,39 +1,12 @@
 """The smallest real things that the confidence needs: a schema, answers, the real MiniLM, a model that is a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 
+from sqlconf.ddl import Column, ForeignKey, Schema, Table
 from sqlconf.embedding import Embedder, shared_embedder
 from sqlconf.signal import Answer
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Table:
-    name: str
-    columns: tuple[Column, ...]
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    table: str
-    column: str
-    ref_table: str
-    ref_column: str
-
-
-@dataclass(frozen=True)
-class Schema:
-    tables: tuple[Table, ...]
-    foreign_keys: tuple[ForeignKey, ...] = ()
-
 
 SUPPLY = Schema(
     (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.contents import Contents
-from sqlconf.discrimination import schema_of
+from sqlconf.ddl import schema_of
 from sqlconf.grounding import WEIGHTS, ContentsView, Grounding, findings
 from sqlconf.signal import Answer, Signal
 

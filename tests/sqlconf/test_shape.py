@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqlconf.discrimination import schema_of
+from sqlconf.ddl import schema_of
 from sqlconf.finding import Finding, weigh
 from sqlconf.shape import WEIGHTS, Shape, findings
 from sqlconf.signal import Answer, Signal
