@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaving import post
 from starlette.testclient import TestClient
 
 from serving.app import create_app
@@ -145,28 +146,12 @@ def test_when_the_client_leaves_the_engine_stops_and_its_slot_is_free(
             monkeypatch.setattr(EmbeddedEngine, "generate", watched)
             gone = asyncio.Event()
             body = {"model": checkpoint.name, "prompt": "select", "max_tokens": 8, "stream": stream}
-            messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
-
-            async def receive() -> dict[str, Any]:
-                if messages:
-                    return messages.pop()
-                await gone.wait()
-                return {"type": "http.disconnect"}
-
-            async def send(message: Any) -> None:
-                raise AssertionError("nothing may be sent to who has gone")
-
-            scope = {
-                "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
-                "path": "/v1/completions", "raw_path": b"/v1/completions", "query_string": b"", "root_path": "",
-                "scheme": "http", "server": ("x", 80), "client": ("y", 1), "headers": [], "state": {},
-            }  # fmt: skip
-            asked = asyncio.create_task(app(scope, receive, send))
+            asked = asyncio.create_task(post(app, "/v1/completions", body, gone))
             assert await asyncio.to_thread(begun.wait, 30)
             slots = app.state.service.slots
             assert slots.free == slots.slots - 1
             gone.set()
-            await asked
+            assert await asked == [], "nothing may be sent to who has gone"
             assert slots.free == slots.slots
             assert await asyncio.to_thread(ended.wait, 30)
 
