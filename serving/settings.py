@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     )
     engine_grammar: bool = Field(
         False,
-        description="a model that is not ours writes a SELECT over the schema by construction, where its server knows vLLM's"
-        " structured outputs: of use to small models; larger ones lose WITH and more, and can say nothing beside it",
+        description="what a model that is not ours writes is bound to a SELECT over the schema, where its server knows vLLM's"
+        " structured outputs; it loses WITH and more, and can say nothing beside it",
     )
     engine_replicas: int = Field(1, ge=1, le=64, description="vLLM processes to start")
     engine_dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
