@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, expit
+from scipy.special import bdtr
 
 from sqlconf.errors import ConfidenceError
 from sqlconf.group_guarantee import guarantee_for_new_groups
@@ -37,43 +36,12 @@ from ..calibration import databases_of, held_out_confidences
 from ..errors import EvaluationError
 from ..predictions import Judged, read_predictions
 from ..settings import Settings
+from .simulated_worlds import DATABASES, EACH, SHIFTS, WORLDS, Rows, World, draw_databases
 
 REPEATS, SEED = 500, 1
 MIN_ANSWERS = 40
 SIMULATED = 400  # answers in each repetition's two halves together
 NEW = "for new databases"
-Rows = tuple[NDArray[np.float64], NDArray[np.bool_]]  # confidences, whether right
-
-
-@dataclass(frozen=True)
-class World:
-    """z is normal with `mean` and `spread`; logistic(z) is said, logistic(slope z + shift) is true."""
-
-    name: str
-    mean: float
-    spread: float
-    slope: float = 1.0
-    shift: float = 0.0
-
-    def draw(self, n: int, rng: np.random.Generator) -> Rows:
-        z_N = rng.normal(self.mean, self.spread, n)
-        return expit(z_N), rng.random(n) < expit(self.slope * z_N + self.shift)
-
-    def precision_above(self, threshold: float) -> float:
-        """Of all answers with so much confidence, the share that is right, by the midpoint rule."""
-        z_K = self.mean + self.spread * (np.arange(40_000) + 0.5 - 20_000) / 2_500
-        weight_K = np.exp(-0.5 * ((z_K - self.mean) / self.spread) ** 2) * (expit(z_K) >= threshold)
-        return float(weight_K @ expit(self.slope * z_K + self.shift) / weight_K.sum())
-
-
-SHIFTS = (0.0, 0.5, 1.0)
-"""Simulated databases are easier or harder than the confidence says by a normal shift of the log-odds."""
-DATABASES, EACH = 40, 40
-WORLDS = (
-    World("calibrated", 1.0, 2.5),
-    World("boasting", 1.0, 2.5, slope=0.7, shift=-0.5),
-    World("mostly wrong", -1.5, 2.5),
-)
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -279,7 +247,7 @@ def _drawn(
 
 def _of_databases_world(shift: float) -> dict[str, Any]:
     """Violations over databases drawn anew each time; what is true above a threshold is of many more databases."""
-    truth_c, truth_right, _ = _databases(50 * DATABASES, shift, np.random.default_rng(SEED - 1))
+    truth_c, truth_right, _ = draw_databases(50 * DATABASES, shift, np.random.default_rng(SEED - 1))
     order_N = np.argsort(-truth_c)
     precision_N = np.cumsum(truth_right[order_N]) / np.arange(1, len(order_N) + 1)
     falling_N = -truth_c[order_N]
@@ -288,7 +256,7 @@ def _of_databases_world(shift: float) -> dict[str, Any]:
         rng = np.random.default_rng(SEED)
         missed = refused = 0
         for _ in range(REPEATS):
-            c_N, right_N, names = _databases(DATABASES // 2, shift, rng)
+            c_N, right_N, names = draw_databases(DATABASES // 2, shift, rng)
             threshold = guarantee_for_new_groups(c_N.tolist(), right_N.tolist(), names, precision).threshold
             if threshold is None:
                 refused += 1
@@ -307,13 +275,3 @@ def _of_databases_world(shift: float) -> dict[str, Any]:
         "n": DATABASES // 2 * EACH,
         "precisions": figures,
     }
-
-
-def _databases(
-    count: int, shift: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
-    sizes = np.maximum(5, (EACH * np.exp(rng.normal(-0.125, 0.5, count))).astype(int))
-    z_N = rng.normal(1.0, 2.0, int(sizes.sum()))
-    own_N = np.repeat(rng.normal(0, shift, count) if shift else np.zeros(count), sizes)
-    right_N = rng.random(len(z_N)) < expit(z_N - 0.3 + own_N)
-    return expit(z_N), right_N, [str(one) for one in np.repeat(np.arange(count), sizes)]
