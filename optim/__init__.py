@@ -1,7 +1,7 @@
 """MuonClip and a training loop, for any model with the doors of `optim.loop` and `optim.qkclip`."""
 
 from optim.batches import Batcher
-from optim.checkpoint import Checkpoints, Snapshot, read_checkpoint
+from optim.checkpoint import Checkpoints
 from optim.dataset import DatasetBuilder, TokenDataset
 from optim.ema import MovingAverage
 from optim.errors import (
@@ -20,6 +20,7 @@ from optim.newton_schulz import newton_schulz, newton_schulz_reference
 from optim.qkclip import ClippableAttention, ClipStats, clip_attentions
 from optim.schedule import lr_scale, wsd
 from optim.sharding import GatherWhole, MatrixSharding
+from optim.snapshot import Snapshot, read_checkpoint
 from optim.split import parameter_table, split_parameters
 
 __all__ = [

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from optim.checkpoint import Checkpoints, Stateful
+from optim.checkpoint import Checkpoints
 from optim.errors import DivergedError, OptimError
 from optim.interrupt import stop_on_signals
 from optim.journal import Journal
 from optim.parallel import sum_numbers, total_norm
 from optim.qkclip import NOTHING_SEEN, forget
 from optim.sharding import local
+from optim.snapshot import Stateful
 
 SKIPS_IN_A_ROW = 10  # so many steps without a finite gradient are no accident
 

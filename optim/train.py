@@ -30,7 +30,7 @@ from model.moe import Router
 from model.speed import training_flops
 from optim.assembly import Precision, attentions_of, make_model, make_optimizer, model_config, whole_model
 from optim.batches import Batcher
-from optim.checkpoint import Checkpoints, Snapshot, Stateful
+from optim.checkpoint import Checkpoints
 from optim.config import RunConfig, parse_config, read_config
 from optim.ema import MovingAverage
 from optim.errors import ConfigError, OptimError
@@ -43,6 +43,7 @@ from optim.loop import LoopSettings, Outcome, train_loop
 from optim.parallel import barrier, rank, world_size
 from optim.run_data import prepare
 from optim.schedule import wsd
+from optim.snapshot import Snapshot, Stateful
 from optim.throughput import matmul_rate
 
 
