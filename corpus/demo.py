@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from corpus.schema import Schema
-from corpus.spider import ddl_schema
-
 FIRST_DAY, LAST_DAY = date(2024, 1, 1), date(2025, 12, 31)
 SUPPLIERS, PARTS, WAREHOUSES, ORDERS = 140, 420, 24, 2600
 
@@ -94,11 +91,6 @@ CREATE INDEX shipments_supplier ON shipments (supplier_id);
 CREATE INDEX shipments_warehouse ON shipments (warehouse_id);
 CREATE INDEX shipments_shipped ON shipments (shipped_date);
 """
-
-
-def demo_schema() -> Schema:
-    """The demo's tables, whatever its rows."""
-    return ddl_schema(_DDL)
 
 
 def _words(text: str) -> list[str]:

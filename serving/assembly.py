@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from corpus.contents import Contents
-from corpus.demo import demo_schema
 from corpus.nearness import Nearness
 from corpus.references import ANY
 from sqlconf.agreement import Agreement, DistinctRows, NonEmpty, ResultProbability
@@ -29,7 +28,6 @@ from sqlconf.views import Views
 
 from .calibration import abstain_threshold, weights_digest
 from .candidates import Context
-from .database_key import database_key
 from .engines import Engine
 from .engines.chat_engine import ChatEngine
 from .engines.opening import open_engine
@@ -67,7 +65,6 @@ def load_pipeline(settings: Settings) -> Pipeline:
             near=Nearness(shared_embedder().embed),
             candidates=settings.candidates,
             max_tokens=settings.max_tokens,
-            learned=[database_key(demo_schema())],
         )
         every = signals_of(engine, mask)
         fusion = load_fusion(settings, every)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from corpus import references
@@ -17,7 +17,6 @@ from corpus.telling import references_used, spoken, tell_prompt, told
 from sqlconf.signal import Answer
 
 from .candidates import Context, Written
-from .database_key import database_key
 from .databases import Database
 from .engines import Engine
 
@@ -137,11 +136,9 @@ class ReferenceWriter:
         max_tokens: int = 160,
         grammar: Vocabulary | None = None,
         narrowed: bool = True,
-        learned: Collection[str] = (),
     ) -> None:
         """With `grammar`, the vocabulary of the engine, candidates are statements of the prompt's database by construction.
-        With `narrowed`, each question is also put with the part of the schema alone that it is about, but on databases
-        whose key is among `learned`: those the model was trained on as a whole, and knows only so.
+        With `narrowed`, each question is also put with the part of the schema alone that it is about.
         """
         self.engine = engine
         self.near = near
@@ -150,7 +147,6 @@ class ReferenceWriter:
         self._max_tokens = max_tokens
         self._grammar = grammar
         self._narrowed = narrowed
-        self._learned = frozenset(learned)
 
     def prompts(self, question: str, database: Database) -> list[Prompt]:
         """The question with the whole schema, and again with the part of it that it is about, where that is less."""
@@ -158,7 +154,7 @@ class ReferenceWriter:
         whole = references.ask(question, schema, contents, near=self.near)
         if not whole.binding.columns:
             return []
-        if not self._narrowed or database_key(schema) in self._learned:
+        if not self._narrowed:
             return [whole]
         narrow = references.ask_narrowly(question, schema, contents, near=self.near)
         less = len(narrow.binding.columns) < len(whole.binding.columns)

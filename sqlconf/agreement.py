@@ -24,7 +24,7 @@ class Agreement:
         if not same:
             return Reading(self.name, None, note="no candidates to compare with")
         total = sum(math.exp(one.logprob) for one in answer.candidates)
-        if total <= 0.0:
+        if not total > 0.0:  # nor where one is not a number
             return Reading(self.name, None, note="the candidates' probabilities vanish")
         share = sum(math.exp(one.logprob) for one in same) / total
         note = f"{len(same)} of {len(answer.candidates)} candidates give these rows"
@@ -44,7 +44,10 @@ class ResultProbability:
         same = _same(answer)
         if not same:
             return Reading(self.name, None, note="no candidates to add up")
-        return Reading(self.name, min(1.0, sum(math.exp(one.logprob) for one in same)))
+        probability = sum(math.exp(one.logprob) for one in same)
+        if math.isnan(probability):
+            return Reading(self.name, None, note="a candidate's probability is not a number")
+        return Reading(self.name, min(1.0, probability))
 
 
 class NonEmpty:

@@ -15,7 +15,6 @@ from corpus.references import YES, Prompt, ask, ask_narrowly
 from corpus.telling import tell_prompt
 from serving.assembly import load_pipeline
 from serving.candidates import Context
-from serving.database_key import database_key
 from serving.databases import Database
 from serving.engines import Completion
 from serving.engines.embedded import EmbeddedEngine
@@ -238,11 +237,9 @@ def test_what_the_whole_schema_and_its_part_agree_on_wins(database: Database) ->
     )
     assert answer.sql.casefold() == counted.casefold()
     assert answer.signals[0].value == pytest.approx(0.5 / 0.75)
-    for whole_alone in ({"narrowed": False}, {"learned": [database_key(database.schema())]}):
-        writer = ReferenceWriter(engine, **whole_alone)  # type: ignore[arg-type]
-        alone = Pipeline(writer, [Agreement()], Fusion.unfitted(["agreement"]))
-        (answer,) = alone.ask([(question, database)])
-        assert answer.sql.casefold() == "select id from suppliers"
+    alone = Pipeline(ReferenceWriter(engine, narrowed=False), [Agreement()], Fusion.unfitted(["agreement"]))
+    (answer,) = alone.ask([(question, database)])
+    assert answer.sql.casefold() == "select id from suppliers"
 
 
 def test_a_candidate_that_finds_something_goes_before_one_that_finds_nothing(database: Database) -> None:

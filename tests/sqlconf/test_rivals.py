@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from sqlconf.agreement import Agreement, ResultProbability
 from sqlconf.coverage import Aligner
 from sqlconf.doubts import doubts
 from sqlconf.rivals import ResultEntropy, Rivalry, strongest_rival
@@ -49,8 +50,10 @@ def test_two_equal_results_are_as_uncertain_as_can_be(answer) -> None:
 @pytest.mark.parametrize("logprob", [math.nan, -math.inf])
 def test_probabilities_that_are_none_are_missing_or_left_out(answer, logprob) -> None:
     one = considered(answer("how many", "A"), ("A", logprob, "x"), ("B", logprob, "y"))
-    for reading in (Rivalry().measure([one])[0], ResultEntropy().measure([one])[0]):
-        assert reading.value is None
+    for signal in (Rivalry(), ResultEntropy(), Agreement()):
+        assert value(signal, one) is None
+    (summed,) = ResultProbability().measure([one])
+    assert summed.value == (None if math.isnan(logprob) else 0.0)
 
 
 def test_without_candidates_they_are_missing(answer) -> None:
